@@ -1,0 +1,110 @@
+"""Every error that graphrack raises on purpose.
+
+    GraphrackError
+    ├── FileError (OSError)              a file or folder is missing, unreadable or not writable
+    │   └── CorruptFile (ValueError)     its bytes are not what its format says
+    │       └── CorruptCheckpoint        … of a checkpoint: names the tensor, the file, the offset
+    ├── UnknownName (KeyError)           no tensor, operation, variable, signature or model of that name
+    ├── AmbiguousOutput (ValueError)     a call that could mean several outputs
+    ├── FeedError (ValueError)           a feed's dtype or shape doesn't fit, or a feed is missing
+    ├── RestoreError (ValueError)        a checkpoint doesn't fit the model's variables
+    ├── UninitializedError (RuntimeError)  variables or tables without values are read
+    ├── GraphError (ValueError)          the graph contradicts itself: cycles, dangling inputs, bad attributes
+    ├── UnsupportedOp (NotImplementedError)  a plan needs ops or dtypes that graphrack lacks
+    ├── PermissionDenied (PermissionError)   the graph would touch files or the network unasked
+    └── OpError (RuntimeError, ValueError)   an op failed while running: names node, op, inputs
+
+A message names the thing, says what was found and what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "AmbiguousOutput",
+    "CorruptCheckpoint",
+    "CorruptFile",
+    "FeedError",
+    "FileError",
+    "GraphError",
+    "GraphrackError",
+    "OpError",
+    "PermissionDenied",
+    "RestoreError",
+    "UninitializedError",
+    "UnknownName",
+    "UnsupportedOp",
+]
+
+
+class GraphrackError(Exception):
+    """Base of every error that graphrack raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would show the message's repr, OSError its errno form.
+        return str(self.args[0]) if self.args else ""
+
+
+class FileError(GraphrackError, OSError):
+    """A file or folder is missing, unreadable or not writable."""
+
+
+class CorruptFile(FileError, ValueError):
+    """A file's bytes are not what its format says."""
+
+
+class CorruptCheckpoint(CorruptFile):
+    """A checkpoint's bytes are not what its index or its checksums say."""
+
+
+class UnknownName(GraphrackError, KeyError):
+    """No tensor, operation, variable, signature or model has that name."""
+
+
+class AmbiguousOutput(GraphrackError, ValueError):
+    """A call could mean several outputs; the message lists them."""
+
+
+class FeedError(GraphrackError, ValueError):
+    """A feed's dtype or shape doesn't fit its tensor, or a needed feed is missing."""
+
+
+class RestoreError(GraphrackError, ValueError):
+    """A checkpoint doesn't fit the model's variables; the message names each of them."""
+
+
+class UninitializedError(GraphrackError, RuntimeError):
+    """Variables or tables are read that have no values yet."""
+
+
+class GraphError(GraphrackError, ValueError):
+    """The graph contradicts itself: cycles, inputs that don't exist, attributes of the wrong kind."""
+
+
+class UnsupportedOp(GraphrackError, NotImplementedError):
+    """A plan needs ops that graphrack doesn't have; the message names every one and its nodes."""
+
+
+class PermissionDenied(GraphrackError, PermissionError):
+    """The graph would touch files or the network, and the caller has not allowed it."""
+
+
+class OpError(GraphrackError, RuntimeError, ValueError):
+    """An op failed while running; the message names the node, its op and what its inputs were."""
+
+
+def closest(name: str, names: Iterable[str], limit: int = 5) -> str:
+    """The end of a message about an unknown name: the closest names there are, or all if few."""
+    known = list(names)
+    near = difflib.get_close_matches(name, known, n=limit, cutoff=0.5) if len(known) <= 20_000 else []
+    if not near:
+        low = name.lower()
+        near = [k for k in known if low in k.lower() or k.lower() in low][:limit]
+    if near:
+        return "; closest: " + ", ".join(repr(n) for n in near)
+    if not known:
+        return "; there are none"
+    shown = ", ".join(repr(n) for n in sorted(known)[:limit])
+    return f"; there are: {shown}" + (f" and {len(known) - limit} more" if len(known) > limit else "")
