@@ -1,0 +1,6 @@
+"""What each op computes, grouped as TensorFlow's documentation groups them."""
+
+MODULES: tuple[str, ...] = (
+    "state",
+)
+"""The modules that register ops; a new one is added here."""

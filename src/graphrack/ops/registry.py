@@ -1,0 +1,190 @@
+"""Which function computes which op.
+
+One op, one function, spelled like the op: inputs are positional, attributes are keyword-only and
+spelled and defaulted as in TensorFlow's op definition. Two ways to register, side by side in one file:
+
+    @op("Concat", ...)                 a function of inputs and attributes
+    def Concat(concat_dim, *values): ...
+
+    @specialized("MatMul", ...)        a function of attributes alone, called once per plan: gives the
+    def MatMul(*, transpose_a=False):  function of inputs that runs, chosen for these attributes
+        return ...
+
+An attribute that the function doesn't declare is not passed (type attributes mostly: arrays carry
+their dtypes). Attributes arrive decoded: strings as `bytes`, types as `DType`, shapes as tuples with
+`None` for unknown sizes (`None` for unknown rank), tensors as arrays, lists as lists.
+Three keyword names are not attributes but facts about the node: `node_name` (its name), `input_count`
+(how many data inputs it has) and `output_count`, where the op's outputs depend on its attributes.
+
+What flows between ops: NumPy arrays or NumPy scalars (an array of rank 0 may be either); strings are
+always object arrays of `bytes`, of rank 0 too; resources are `Handle`s. Kernels never write into
+their inputs, and may return them or views of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from graphrack.errors import GraphError
+
+Kernel = Callable[..., Any]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+MANY = -1
+"""For `outputs=`: as many as attributes say; the kernel returns a list or tuple."""
+
+FACTS = ("node_name", "input_count", "output_count")
+
+
+class Op:
+    """How one op is computed, and what a planner has to know about it."""
+
+    __slots__ = ("binds", "defaults", "function", "io", "keywords", "name", "outputs", "ref_inputs",
+                 "ref_output", "state", "writes")  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        function: Kernel,
+        *,
+        binds: bool,
+        outputs: int,
+        state: bool,
+        writes: bool,
+        ref_inputs: tuple[int, ...],
+        ref_output: bool,
+        io: str,
+    ):
+        self.name = name
+        self.function = function
+        self.binds = binds
+        self.outputs = outputs
+        self.state = state
+        self.writes = writes
+        self.ref_inputs = ref_inputs
+        self.ref_output = ref_output
+        self.io = io
+        code = getattr(function, "__code__", None)
+        if code is None:  # a NumPy ufunc: no attributes
+            self.keywords: tuple[str, ...] = ()
+            self.defaults: Mapping[str, Any] = {}
+        else:
+            first = code.co_argcount
+            self.keywords = code.co_varnames[first : first + code.co_kwonlyargcount]
+            self.defaults = function.__kwdefaults__ or {}
+
+    def bind(self, node_name: str, attributes: Mapping[str, Any], facts: Mapping[str, Any]) -> Kernel:
+        """The function of inputs alone that computes one node.
+
+        Attributes:
+            node_name: for messages, and for ops that keep something per node.
+            attributes: decoded attribute values, at least those in `keywords` that the node has.
+            facts: values for the names in `FACTS`.
+
+        Raises:
+            GraphError: the node lacks an attribute that has no default.
+        """
+        if not self.keywords:
+            return self.function() if self.binds else self.function  # type: ignore[no-any-return]
+        arguments: dict[str, Any] = {}
+        for keyword in self.keywords:
+            if keyword in attributes:
+                arguments[keyword] = attributes[keyword]
+            elif keyword in FACTS:
+                arguments[keyword] = node_name if keyword == "node_name" else facts[keyword]
+            elif keyword not in self.defaults:
+                raise GraphError(
+                    f"node {node_name!r} ({self.name}) lacks its attribute {keyword!r}: found "
+                    f"{sorted(attributes)}; the graph is incomplete, write it anew with TensorFlow"
+                )
+        if self.binds:
+            return self.function(**arguments)  # type: ignore[no-any-return]
+        return partial(self.function, **arguments)
+
+
+REGISTRY: dict[str, Op] = {}
+
+
+def _register(names: Iterable[str], function: Kernel, **traits: Any) -> None:
+    for name in names:
+        if name in REGISTRY:
+            raise ValueError(f"op {name!r} is registered twice: {REGISTRY[name].function} and {function}")
+        REGISTRY[name] = Op(name, function, **traits)
+
+
+def op(
+    *names: str,
+    outputs: int = 1,
+    state: bool = False,
+    writes: bool = False,
+    ref_inputs: tuple[int, ...] = (),
+    ref_output: bool = False,
+    io: str = "",
+) -> Callable[[_F], _F]:
+    """Registers a function of inputs and attributes under one or more op names.
+
+    Attributes:
+        names: ops that this function computes.
+        outputs: how many outputs the op has: for 1 the function returns the value itself, for 0
+            nothing, else a tuple; `MANY` where it depends on attributes (a list or tuple, of one too).
+        state: the function's first argument is the run's `RunState`.
+        writes: running it changes variables, tables or other resources of the model: plans with such
+            nodes are serialised, and their effects appear all at once or not at all.
+        ref_inputs: which inputs are references (TF1 variables): they arrive as `Handle`s.
+        ref_output: its first output is a reference: the function returns the `Handle`.
+        io: what it does outside the process, for ops that don't run unless the caller allows it.
+    """
+
+    def decorate(function: _F) -> _F:
+        _register(names, function, binds=False, outputs=outputs, state=state, writes=writes,
+                  ref_inputs=ref_inputs, ref_output=ref_output, io=io)  # fmt: skip
+        return function
+
+    return decorate
+
+
+def specialized(
+    *names: str,
+    outputs: int = 1,
+    state: bool = False,
+    writes: bool = False,
+    ref_inputs: tuple[int, ...] = (),
+    ref_output: bool = False,
+    io: str = "",
+) -> Callable[[_F], _F]:
+    """Registers a function of attributes that gives the kernel; arguments as for `op`."""
+
+    def decorate(function: _F) -> _F:
+        _register(names, function, binds=True, outputs=outputs, state=state, writes=writes,
+                  ref_inputs=ref_inputs, ref_output=ref_output, io=io)  # fmt: skip
+        return function
+
+    return decorate
+
+
+def register(name: str, function: Kernel, *, outputs: int = 1) -> None:
+    """Registers a ready function (a NumPy ufunc, say) that computes an op as it is."""
+    _register((name,), function, binds=False, outputs=outputs, state=False, writes=False,
+              ref_inputs=(), ref_output=False, io="")  # fmt: skip
+
+
+_loaded = False
+
+
+def lookup(name: str) -> Op | None:
+    """The op of that name, or None where graphrack lacks it."""
+    if not _loaded:
+        _load()
+    return REGISTRY.get(name)
+
+
+def _load() -> None:
+    """Imports every module of ops; done on first use, which keeps `import graphrack` light."""
+    global _loaded
+    from graphrack.ops import MODULES
+
+    for module in MODULES:
+        __import__(f"graphrack.ops.{module}")
+    _loaded = True

@@ -1,0 +1,1 @@
+"""Variables, and the Saver's own ops."""
