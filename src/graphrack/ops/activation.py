@@ -1,0 +1,208 @@
+"""Activations and BiasAdd, with their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import BFLOAT16, FLOAT, DType
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, op, specialized
+from graphrack.ops.runtime import Array
+
+# Klambauer et al., "Self-Normalizing Neural Networks" (2017), to double precision.
+SELU_SCALE = 1.0507009873554804934193349852946
+SELU_SCALE_ALPHA = 1.7580993408473768599402175208123
+
+
+def _own(T: DType, kernel: Kernel) -> Kernel:
+    """For kernels that NumPy computes right in half; bfloat16 has no promotion with Python scalars."""
+    return widened(T, kernel) if T.number == BFLOAT16.number else kernel
+
+
+@specialized("Relu")
+def Relu(*, T: DType) -> Kernel:
+    zero = T.numpy.type(0)
+    return lambda features: np.maximum(features, zero)
+
+
+@specialized("Relu6")
+def Relu6(*, T: DType) -> Kernel:
+    zero, six = T.numpy.type(0), T.numpy.type(6)
+    return lambda features: np.minimum(np.maximum(features, zero), six)
+
+
+@specialized("LeakyRelu")
+def LeakyRelu(*, alpha: float = 0.2, T: DType = FLOAT) -> Kernel:
+    return _own(T, leaky_relu(alpha))
+
+
+def leaky_relu(alpha: float) -> Kernel:
+    """The function max(x, alpha * x), for alpha over 1 or below 0 too (then not a maximum)."""
+    if 0 < alpha <= 1:
+        return lambda features: np.maximum(features, features * alpha)
+    return lambda features: np.where(features > 0, features, features * alpha)
+
+
+def elu(features: Array) -> Any:
+    """`x` where positive, `exp(x) - 1` elsewhere."""
+    return np.maximum(features, 0) + np.expm1(np.minimum(features, 0))
+
+
+def _selu(features: Array) -> Any:
+    return SELU_SCALE * np.maximum(features, 0) + SELU_SCALE_ALPHA * np.expm1(np.minimum(features, 0))
+
+
+def _softplus(features: Array) -> Any:
+    # log(1 + exp(x)) without overflow for large x and without losing small results.
+    return np.maximum(features, 0) + np.log1p(np.exp(-np.abs(features)))
+
+
+def _softsign(features: Array) -> Any:
+    return features / (np.abs(features) + 1)
+
+
+@specialized("Elu")
+def Elu(*, T: DType) -> Kernel:
+    return widened(T, elu)
+
+
+@specialized("Selu")
+def Selu(*, T: DType) -> Kernel:
+    return widened(T, _selu)
+
+
+@specialized("Softplus")
+def Softplus(*, T: DType) -> Kernel:
+    return widened(T, _softplus)
+
+
+@specialized("Softsign")
+def Softsign(*, T: DType) -> Kernel:
+    return widened(T, _softsign)
+
+
+# BiasAdd
+
+
+def _check_bias(op_name: str, value: Array, bias: Array, channel_axis: int) -> None:
+    if value.ndim < 2:
+        raise ValueError(f"{op_name} needs a value of rank 2 or more, found shape {value.shape}")
+    if bias.ndim != 1 or bias.shape[0] != value.shape[channel_axis]:
+        raise ValueError(
+            f"{op_name} needs one bias per channel: value has shape {value.shape} with its channels in "
+            f"dimension {channel_axis}, bias has shape {bias.shape}"
+        )
+
+
+@specialized("BiasAdd")
+def BiasAdd(*, data_format: bytes = b"NHWC") -> Kernel:
+    if data_format == b"NHWC":
+        return _add_last
+    if data_format != b"NCHW":
+        raise ValueError(f"BiasAdd's data_format is {data_format!r}, expected b'NHWC' or b'NCHW'")
+    return _add_second
+
+
+@op("BiasAddV1")
+def _add_last(value: Array, bias: Array) -> Any:
+    _check_bias("BiasAdd", value, bias, value.ndim - 1)
+    return value + bias
+
+
+def _add_second(value: Array, bias: Array) -> Any:
+    _check_bias("BiasAdd", value, bias, 1)
+    return value + bias.reshape(bias.shape + (1,) * (value.ndim - 2))
+
+
+@specialized("BiasAddGrad")
+def BiasAddGrad(*, T: DType, data_format: bytes = b"NHWC") -> Kernel:
+    first = data_format == b"NCHW"
+    # Without it, NumPy would sum small integers in wider ones.
+    dtype = None if T.numpy.kind not in "iu" else T.numpy
+
+    def run(out_backprop: Array) -> Any:
+        if out_backprop.ndim < 2:
+            raise ValueError(f"BiasAddGrad needs rank 2 or more, found shape {out_backprop.shape}")
+        channel = 1 if first else out_backprop.ndim - 1
+        axes = tuple(i for i in range(out_backprop.ndim) if i != channel)
+        return out_backprop.sum(axis=axes, dtype=dtype)
+
+    return widened(T, run)
+
+
+# Gradients
+
+
+def _same_shape(op_name: str, gradients: Array, other: Array) -> None:
+    if gradients.shape != other.shape:
+        raise ValueError(
+            f"{op_name} needs both inputs of one shape, found gradients {gradients.shape} and {other.shape}"
+        )
+
+
+@op("ReluGrad")
+def ReluGrad(gradients: Array, features: Array) -> Any:
+    _same_shape("ReluGrad", gradients, features)
+    return gradients * (features > 0)
+
+
+@specialized("Relu6Grad")
+def Relu6Grad(*, T: DType) -> Kernel:
+    zero, six = T.numpy.type(0), T.numpy.type(6)
+
+    def run(gradients: Array, features: Array) -> Any:
+        _same_shape("Relu6Grad", gradients, features)
+        return gradients * ((features > zero) & (features < six))
+
+    return run
+
+
+@specialized("LeakyReluGrad")
+def LeakyReluGrad(*, alpha: float = 0.2, T: DType = FLOAT) -> Kernel:
+    def run(gradients: Array, features: Array) -> Any:
+        _same_shape("LeakyReluGrad", gradients, features)
+        return np.where(features > 0, gradients, gradients * alpha)
+
+    return _own(T, run)
+
+
+def _elu_grad(gradients: Array, outputs: Array) -> Any:
+    _same_shape("EluGrad", gradients, outputs)
+    return np.where(outputs < 0, (outputs + 1) * gradients, gradients)
+
+
+def _selu_grad(gradients: Array, outputs: Array) -> Any:
+    _same_shape("SeluGrad", gradients, outputs)
+    return gradients * np.where(outputs < 0, outputs + SELU_SCALE_ALPHA, SELU_SCALE).astype(outputs.dtype)
+
+
+def _softplus_grad(gradients: Array, features: Array) -> Any:
+    _same_shape("SoftplusGrad", gradients, features)
+    return gradients / (np.exp(-features) + 1)
+
+
+def _softsign_grad(gradients: Array, features: Array) -> Any:
+    _same_shape("SoftsignGrad", gradients, features)
+    return gradients / np.square(np.abs(features) + 1)
+
+
+@specialized("EluGrad")
+def EluGrad(*, T: DType) -> Kernel:
+    return widened(T, _elu_grad)
+
+
+@specialized("SeluGrad")
+def SeluGrad(*, T: DType) -> Kernel:
+    return widened(T, _selu_grad)
+
+
+@specialized("SoftplusGrad")
+def SoftplusGrad(*, T: DType) -> Kernel:
+    return widened(T, _softplus_grad)
+
+
+@specialized("SoftsignGrad")
+def SoftsignGrad(*, T: DType) -> Kernel:
+    return widened(T, _softsign_grad)

@@ -1,0 +1,180 @@
+"""Convolutions: windows unrolled into rows of a matrix, piece by piece, times the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks, padded
+
+
+def groups_of(op_name: str, depth: int, filter: Array) -> int:
+    """How many groups of channels a filter [..., depth / groups, out_depth] splits the input into."""
+    if not filter.size:
+        raise ValueError(f"{op_name}'s filter has shape {filter.shape}, expected no dimension of 0")
+    group_depth, out_depth = filter.shape[-2:]
+    groups = depth // group_depth
+    if depth % group_depth or not groups or out_depth % groups:
+        raise ValueError(
+            f"{op_name}'s filter of shape {filter.shape} doesn't fit an input of depth {depth}: the depth must "
+            "be a multiple of the filter's last dimension but one, and the last a multiple of their quotient"
+        )
+    return groups
+
+
+def check_ranks(op_name: str, rank: int, **arrays: Array) -> None:
+    """Raises `ValueError` for arrays that lack one of batch, spatial dimensions and depth."""
+    for name, array in arrays.items():
+        if array.ndim != rank + 2:
+            raise ValueError(f"{op_name}'s {name} has shape {array.shape}, expected rank {rank + 2}")
+
+
+def chunk_budget(filter: Array) -> int:
+    """Bytes to unroll at a time: more for a large filter, which is read again for each piece."""
+    return min(max(CHUNK_BYTES, filter.nbytes), MOST_CHUNK_BYTES)
+
+
+def convolution(windows: Windows) -> Kernel:
+    """The function of input [batch, *spatial, depth] and filter [*spatial, depth / groups, out_depth]."""
+    op_name, rank = windows.op_name, windows.rank
+    steps = (slice(None), *(slice(None, None, stride) for stride in windows.strides))
+    strided = any(stride > 1 for stride in windows.strides)
+
+    def run(input: Array, filter: Array) -> Any:
+        check_ranks(op_name, rank, input=input, filter=filter)
+        batch, *sizes, depth = input.shape
+        *kernel, _, out_depth = filter.shape
+        groups = groups_of(op_name, depth, filter)
+        outs, pads = windows.place(tuple(sizes), tuple(kernel))
+        shape = (batch, *outs, out_depth)
+        if not prod(shape):
+            return np.zeros(shape, input.dtype)
+        taps = prod(kernel)
+        input = padded(input, pads)
+        if taps == 1 and groups == 1:
+            rows = (input[steps] if strided else input).reshape(-1, depth)
+            return np.matmul(rows, filter.reshape(depth, out_depth)).reshape(shape)
+        views = windows.views(input, outs, tuple(kernel), groups)
+        result = np.empty(shape, input.dtype)
+        unit = taps * depth * input.itemsize
+        if groups == 1:
+            matrix = filter.reshape(taps * depth, out_depth)
+            for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
+                rows = views[piece].reshape(-1, taps * depth)
+                np.matmul(rows, matrix, out=result[piece].reshape(-1, out_depth))
+            return result
+        by_group = np.moveaxis(views, -2, 0)
+        per_group = taps * depth // groups
+        matrices = filter.reshape(per_group, groups, -1).transpose(1, 0, 2)
+        for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
+            rows = by_group[(slice(None), *piece)].reshape(groups, -1, per_group)
+            target = result[piece].reshape(-1, groups, out_depth // groups)
+            np.matmul(rows, matrices, out=target.transpose(1, 0, 2))
+        return result
+
+    return run
+
+
+@specialized("Conv2D")
+def Conv2D(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"NHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "Conv2D",
+        data_format,
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+    )
+    return widened(T, windows.formatted(convolution(windows), 0))
+
+
+@specialized("Conv3D")
+def Conv3D(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    data_format: bytes = b"NDHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows("Conv3D", data_format, strides=strides, padding=padding, dilations=dilations, rank=3)
+    return widened(T, windows.formatted(convolution(windows), 0))
+
+
+def depthwise(windows: Windows) -> Kernel:
+    """The function of input [batch, rows, columns, depth] and filter [rows, columns, depth, multiplier]."""
+    op_name = windows.op_name
+
+    def run(input: Array, filter: Array) -> Any:
+        check_ranks(op_name, 2, input=input, filter=filter)
+        batch, *sizes, depth = input.shape
+        *kernel, filter_depth, multiplier = filter.shape
+        if filter_depth != depth:
+            raise ValueError(
+                f"{op_name}'s filter has shape {filter.shape}, expected {depth} in its third dimension, "
+                f"as the depth of the input, {input.shape}"
+            )
+        outs, pads = windows.place(tuple(sizes), tuple(kernel))
+        out_depth = depth * multiplier
+        shape = (batch, *outs, out_depth)
+        if not prod(shape):
+            return np.zeros(shape, input.dtype)
+        if multiplier > 1:
+            input = np.repeat(input, multiplier, axis=-1)
+        input = padded(input, pads)
+        # One row of output at full length lets NumPy run through columns and channels in one loop.
+        factors = np.empty((*kernel, outs[1], out_depth), input.dtype)
+        factors[...] = filter.reshape(*kernel, 1, out_depth)
+        views = windows.views(input, outs, tuple(kernel))[..., 0, :]
+        taps = [views[:, :, :, i, j] for i in range(kernel[0]) for j in range(kernel[1])]
+        factors = factors.reshape(-1, outs[1], out_depth)
+        result = np.empty(shape, input.dtype)
+        if not taps:
+            result[...] = 0
+            return result
+        for piece in chunks(shape[:-2], outs[1] * out_depth * input.itemsize, CHUNK_BYTES // 4):
+            total = result[piece]
+            np.multiply(taps[0][piece], factors[0], out=total)
+            term = np.empty_like(total)
+            for view, factor in zip(taps[1:], factors[1:], strict=True):
+                np.multiply(view[piece], factor, out=term)
+                total += term
+        return result
+
+    return run
+
+
+@specialized("DepthwiseConv2dNative")
+def DepthwiseConv2dNative(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"NHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "DepthwiseConv2dNative",
+        data_format,
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+    )
+    return widened(T, windows.formatted(depthwise(windows), 0))

@@ -1,0 +1,119 @@
+"""Softmax, the losses made of it, and L2Loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+
+
+def _exponentials(logits: Array) -> tuple[Array, Array]:
+    """Logits less their row's largest, and the exponentials of that; the last axis is not empty."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted, np.exp(shifted)
+
+
+def _softmax(logits: Array) -> Any:
+    if logits.ndim < 1:
+        raise ValueError("Softmax needs logits of rank 1 or more, found a scalar")
+    if not logits.size:
+        return logits
+    _, result = _exponentials(logits)
+    result /= result.sum(axis=-1, keepdims=True)
+    return result
+
+
+def _log_softmax(logits: Array) -> Any:
+    if logits.ndim < 1:
+        raise ValueError("LogSoftmax needs logits of rank 1 or more, found a scalar")
+    if not logits.size:
+        return logits
+    shifted, exponentials = _exponentials(logits)
+    shifted -= np.log(exponentials.sum(axis=-1, keepdims=True))
+    return shifted
+
+
+@specialized("Softmax")
+def Softmax(*, T: DType) -> Kernel:
+    return widened(T, _softmax)
+
+
+@specialized("LogSoftmax")
+def LogSoftmax(*, T: DType) -> Kernel:
+    return widened(T, _log_softmax)
+
+
+def _cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]:
+    try:
+        features, labels = np.broadcast_arrays(features, labels)
+    except ValueError:
+        raise ValueError(
+            "SoftmaxCrossEntropyWithLogits needs logits and labels that broadcast, "
+            f"found {features.shape} and {labels.shape}"
+        ) from None
+    if features.ndim != 2:
+        raise ValueError(
+            "SoftmaxCrossEntropyWithLogits needs logits and labels that broadcast to rank 2, "
+            f"found shape {features.shape}"
+        )
+    if not features.size:
+        return np.zeros(features.shape[0], features.dtype), np.zeros_like(features)
+    shifted, softmax = _exponentials(features)
+    total = softmax.sum(axis=1, keepdims=True)
+    # A label of zero contributes nothing, an infinite logarithm included.
+    loss = np.where(labels == 0, 0, labels * (np.log(total) - shifted)).sum(axis=1)
+    softmax /= total
+    softmax -= labels
+    return loss, softmax
+
+
+@specialized("SoftmaxCrossEntropyWithLogits", outputs=2)
+def SoftmaxCrossEntropyWithLogits(*, T: DType) -> Kernel:
+    return widened(T, _cross_entropy)
+
+
+def _sparse_cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]:
+    if features.ndim != 2 or labels.ndim != 1 or labels.shape[0] != features.shape[0]:
+        raise ValueError(
+            "SparseSoftmaxCrossEntropyWithLogits needs logits of shape [batch, classes] and labels of "
+            f"shape [batch], found {features.shape} and {labels.shape}"
+        )
+    classes = features.shape[1]
+    if not classes:
+        raise ValueError(f"SparseSoftmaxCrossEntropyWithLogits needs at least one class, found {features.shape}")
+    if not labels.size:
+        return np.zeros(0, features.dtype), np.zeros_like(features)
+    outside = (labels < 0) | (labels >= classes)
+    if outside.any():
+        raise ValueError(
+            f"SparseSoftmaxCrossEntropyWithLogits has a label of {labels[outside][0]}, which is outside "
+            f"the valid range [0, {classes})"
+        )
+    rows = np.arange(labels.shape[0])
+    shifted, softmax = _exponentials(features)
+    total = softmax.sum(axis=1, keepdims=True)
+    loss = np.log(total[:, 0]) - shifted[rows, labels]
+    softmax /= total
+    softmax[rows, labels] -= 1
+    return loss, softmax
+
+
+@specialized("SparseSoftmaxCrossEntropyWithLogits", outputs=2)
+def SparseSoftmaxCrossEntropyWithLogits(*, T: DType) -> Kernel:
+    return widened(T, _sparse_cross_entropy)
+
+
+def _l2_loss(t: Array) -> Any:
+    flat = t.reshape(-1)
+    return np.dot(flat, flat) / 2
+
+
+@specialized("L2Loss")
+def L2Loss(*, T: DType) -> Kernel:
+    """Half the sum of squares: `sum(t ** 2) / 2`, a scalar."""
+    return widened(T, _l2_loss)

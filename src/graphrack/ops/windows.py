@@ -1,0 +1,242 @@
+"""Where the windows of convolutions and pooling lie.
+
+Sizes, strides, dilations and paddings here are those of the spatial dimensions alone; arrays have
+their channels last (NHWC, NDHWC) unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from graphrack.ops.registry import Kernel
+from graphrack.ops.runtime import Array
+
+Sizes = tuple[int, ...]
+
+_FORMATS = {b"NHWC": (2, False), b"NCHW": (2, True), b"NDHWC": (3, False), b"NCDHW": (3, True)}
+
+CHUNK_BYTES = 1 << 20
+"""How much a convolution unrolls at a time: what stays in a core's cache is faster than one large product."""
+MOST_CHUNK_BYTES = 64 << 20
+
+
+class Windows:
+    """The windowing attributes of one node: strides, dilations, padding, data format.
+
+    Attributes:
+        channels_first: whether the node's arrays are NCHW or NCDHW.
+        strides, dilations: of the spatial dimensions.
+        paddings: (before, after) of each spatial dimension where padding is EXPLICIT.
+    """
+
+    def __init__(
+        self,
+        op_name: str,
+        data_format: bytes,
+        *,
+        strides: Sequence[int],
+        padding: bytes,
+        dilations: Sequence[int] = (),
+        explicit_paddings: Sequence[int] = (),
+        rank: int = 2,
+    ):
+        self.op_name = op_name
+        known, self.channels_first = _FORMATS.get(data_format, (0, False))
+        if known != rank:
+            formats = [name for name, (spatial, _) in _FORMATS.items() if spatial == rank]
+            raise ValueError(f"{op_name}'s data_format is {data_format!r}, expected one of {formats}")
+        self.rank = rank
+        self.strides = self._spatial("strides", strides)
+        self.dilations = self._spatial("dilations", dilations or (1,) * (rank + 2))
+        if padding not in (b"SAME", b"VALID", b"EXPLICIT"):
+            raise ValueError(f"{op_name}'s padding is {padding!r}, expected b'SAME', b'VALID' or b'EXPLICIT'")
+        self.padding = padding
+        self.paddings: tuple[tuple[int, int], ...] = ((0, 0),) * rank
+        if padding == b"EXPLICIT":
+            self.paddings = self._explicit(explicit_paddings)
+        elif explicit_paddings:
+            raise ValueError(
+                f"{op_name} has explicit_paddings {list(explicit_paddings)} and padding {padding!r}, "
+                "expected them empty unless padding is b'EXPLICIT'"
+            )
+
+    def _spatial(self, name: str, values: Sequence[int]) -> Sizes:
+        picked = spatial_of(self.op_name, name, values, self.rank, self.channels_first)
+        batch, depth = values[0], values[1 if self.channels_first else -1]
+        if (batch, depth) != (1, 1):
+            raise ValueError(f"{self.op_name}'s {name} are {list(values)}, expected 1 for batch and depth")
+        return picked
+
+    def _explicit(self, flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        pairs = tuple(zip(flat[::2], flat[1::2], strict=False))
+        if len(flat) != 2 * (self.rank + 2) or min(flat) < 0:
+            raise ValueError(
+                f"{self.op_name}'s explicit_paddings are {list(flat)}, expected {2 * (self.rank + 2)} "
+                "numbers, none of them negative"
+            )
+        spatial = pairs[2:] if self.channels_first else pairs[1:-1]
+        if any(sum(pair) for pair in pairs) != any(sum(pair) for pair in spatial) or any(
+            sum(pair) for pair in (pairs[0], pairs[1] if self.channels_first else pairs[-1])
+        ):
+            raise ValueError(f"{self.op_name} can't pad batch or depth, found explicit_paddings {list(flat)}")
+        return spatial
+
+    def place(self, sizes: Sizes, kernel: Sizes) -> tuple[Sizes, tuple[tuple[int, int], ...]]:
+        """Output sizes, and (before, after) paddings, for an input and a window of these sizes.
+
+        Raises:
+            ValueError: the window has no place in the padded input.
+        """
+        outs: list[int] = []
+        pads: list[tuple[int, int]] = []
+        for size, window, stride, dilation, pair in zip(
+            sizes, kernel, self.strides, self.dilations, self.paddings, strict=True
+        ):
+            out, before, after = _place(size, window, stride, dilation, self.padding, pair)
+            if out < 0:
+                raise ValueError(
+                    f"{self.op_name}'s window of sizes {kernel} (dilations {self.dilations}) is larger than "
+                    f"its input of sizes {sizes} with padding {self.padding.decode()}"
+                )
+            outs.append(out)
+            pads.append((before, after))
+        return tuple(outs), tuple(pads)
+
+    def views(self, padded: Array, outs: Sizes, kernel: Sizes, groups: int = 1) -> Array:
+        """All windows of a padded input, as a view: [batch, *outs, *kernel, groups, channels / groups]."""
+        batch, *steps, channel = padded.strides
+        depth = padded.shape[-1] // groups
+        return as_strided(
+            padded,
+            (padded.shape[0], *outs, *kernel, groups, depth),
+            (
+                batch,
+                *(step * stride for step, stride in zip(steps, self.strides, strict=True)),
+                *(step * dilation for step, dilation in zip(steps, self.dilations, strict=True)),
+                depth * channel,
+                channel,
+            ),
+        )
+
+    def tap(self, offset: Sequence[int], outs: Sizes) -> tuple[slice, ...]:
+        """For one position in the window: the elements of the padded input that it meets."""
+        return tuple(
+            slice(at * dilation, at * dilation + (out - 1) * stride + 1, stride)
+            for at, dilation, stride, out in zip(offset, self.dilations, self.strides, outs, strict=True)
+        )
+
+    def formatted(self, kernel: Kernel, *images: int) -> Kernel:
+        """The kernel for the node's data format, given one for channels last.
+
+        Attributes:
+            images: which of its inputs have the data format; its output (the first one) does too.
+        """
+        if not self.channels_first:
+            return kernel
+        return channels_last(kernel, self.rank, *images)
+
+
+def channels_last(kernel: Kernel, rank: int, *images: int) -> Kernel:
+    """The kernel for inputs with channels in dimension 1, given one for channels last."""
+    to_last = (0, *range(2, rank + 2), 1)
+    to_first = (0, rank + 1, *range(1, rank + 1))
+
+    def run(*inputs: Any) -> Any:
+        moved = list(inputs)
+        for i in images:
+            if inputs[i].ndim != rank + 2:
+                raise ValueError(f"expected an input of rank {rank + 2}, found shape {inputs[i].shape}")
+            moved[i] = inputs[i].transpose(to_last)
+        result = kernel(*moved)
+        if isinstance(result, tuple):
+            return (result[0].transpose(to_first), *result[1:])
+        return result.transpose(to_first)
+
+    return run
+
+
+def spatial_of(op_name: str, name: str, values: Sequence[int], rank: int, channels_first: bool) -> Sizes:
+    """The spatial ones among values given for each dimension; all must be positive."""
+    if len(values) != rank + 2 or min(values) < 1:
+        raise ValueError(f"{op_name}'s {name} are {list(values)}, expected {rank + 2} positive numbers")
+    return tuple(values[2:] if channels_first else values[1:-1])
+
+
+@lru_cache(maxsize=4096)
+def _place(
+    size: int, window: int, stride: int, dilation: int, padding: bytes, pair: tuple[int, int]
+) -> tuple[int, int, int]:
+    """One dimension: output size, padding before and after. TensorFlow's rules (`framework/common_shape_fns`)."""
+    reach = (window - 1) * dilation + 1
+    if padding == b"SAME":
+        out = -(-size // stride)
+        pad = max((out - 1) * stride + reach - size, 0)
+        return out, pad // 2, pad - pad // 2
+    before, after = pair
+    span = size + before + after - reach + stride
+    # C++ divides towards zero: a window too large by less than a stride gives no output, not an error.
+    return (span // stride if span >= 0 else -(-span // stride)), before, after
+
+
+def padded(x: Array, pads: Sequence[tuple[int, int]], value: Any = 0) -> Array:
+    """The input with its spatial dimensions padded; itself where there is nothing to pad."""
+    if not any(before or after for before, after in pads):
+        return x
+    sizes = [size + before + after for size, (before, after) in zip(x.shape[1:-1], pads, strict=True)]
+    shape = (x.shape[0], *sizes, x.shape[-1])
+    result = np.zeros(shape, x.dtype) if value == 0 else np.full(shape, value, x.dtype)
+    inner = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape[1:-1], pads, strict=True))
+    result[(slice(None), *inner)] = x
+    return result
+
+
+def chunks(sizes: Sizes, unit: int, budget: int) -> Iterator[tuple[slice, ...]]:
+    """Cuts an array of these sizes into contiguous pieces.
+
+    Attributes:
+        unit: bytes that one element of it needs.
+        budget: bytes that a piece may need, unless one element needs more.
+    """
+    axis = len(sizes) - 1
+    while axis > 0 and unit * sizes[axis] <= budget:
+        unit *= sizes[axis]
+        axis -= 1
+    step = max(1, budget // max(unit, 1))
+    if axis == 0 and step >= sizes[0]:
+        yield ()
+        return
+    for prefix in product(*map(range, sizes[:axis])):
+        head = tuple(slice(i, i + 1) for i in prefix)
+        for start in range(0, sizes[axis], step):
+            yield (*head, slice(start, min(start + step, sizes[axis])))
+
+
+def offsets(kernel: Sizes) -> Iterator[tuple[int, ...]]:
+    """Every position in a window."""
+    return product(*map(range, kernel))
+
+
+def size_of(sizes: Sizes) -> int:
+    """How many elements an array of these sizes has."""
+    return prod(sizes)
+
+
+__all__ = [
+    "CHUNK_BYTES",
+    "MOST_CHUNK_BYTES",
+    "Sizes",
+    "Windows",
+    "channels_last",
+    "chunks",
+    "offsets",
+    "padded",
+    "size_of",
+    "spatial_of",
+]

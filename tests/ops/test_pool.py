@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ops.harness import check
+
+FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
+INTS = [np.int32, np.int8, np.uint8, np.int16, np.uint16, np.uint32, np.int64, np.uint64]
+
+
+def numbers(shape: tuple[int, ...], dtype: Any = np.float32, seed: int = 0) -> np.ndarray[Any, Any]:
+    values = np.random.default_rng([seed, *shape]).normal(size=shape)
+    if np.dtype(dtype).kind == "u":
+        values = np.abs(values)
+    return (values * 20 if np.dtype(dtype).kind in "iu" else values).astype(dtype)
+
+
+@st.composite
+def pools(draw: st.DrawFn, explicit: bool = False, rank: int = 2) -> dict[str, Any]:
+    first, last = ("NCHW", "NHWC") if rank == 2 else ("NCDHW", "NDHWC")
+    data_format = draw(st.sampled_from([last, last, first]))
+    small = st.tuples(*[st.integers(1, 4)] * rank)
+    padding = draw(st.sampled_from(["SAME", "VALID", "EXPLICIT"] if explicit else ["SAME", "VALID"]))
+    shape = (draw(st.integers(0, 2)), *draw(st.tuples(*[st.integers(1, 8)] * rank)), draw(st.integers(1, 3)))
+    values = numbers(shape)
+    arguments = {
+        "value": np.ascontiguousarray(np.moveaxis(values, -1, 1)) if data_format == first else values,
+        "ksize": draw(small),
+        "strides": draw(small),
+        "padding": padding,
+        "data_format": data_format,
+    }
+    for key in ("ksize", "strides"):
+        arguments[key] = [1, 1, *arguments[key]] if data_format == first else [1, *arguments[key], 1]
+    if padding == "EXPLICIT":
+        pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
+        arguments["explicit_paddings"] = [0, 0, 0, 0, *pads] if data_format == first else [0, 0, *pads, 0, 0]
+    return arguments
+
+
+def as_input(arguments: dict[str, Any]) -> dict[str, Any]:
+    arguments["input"] = arguments.pop("value")
+    return arguments
+
+
+@settings(max_examples=150, deadline=None)
+@given(pools(explicit=True))
+def test_max_pool_of_any_attributes(arguments: dict[str, Any]) -> None:
+    check("MaxPool", **as_input(arguments))
+
+
+@settings(max_examples=100, deadline=None)
+@given(pools())
+def test_avg_pool_counts_only_elements_that_exist(arguments: dict[str, Any]) -> None:
+    check("AvgPool", **arguments)
+
+
+@settings(max_examples=50, deadline=None)
+@given(pools())
+def test_max_pool_v2_takes_sizes_as_inputs(arguments: dict[str, Any]) -> None:
+    for key in ("ksize", "strides"):
+        arguments[key] = np.array(arguments[key], np.int32)
+    check("MaxPoolV2", **as_input(arguments))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools(rank=3))
+def test_max_pool_3d_of_any_attributes(arguments: dict[str, Any]) -> None:
+    check("MaxPool3D", **as_input(arguments))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pools(rank=3))
+def test_avg_pool_3d_of_any_attributes(arguments: dict[str, Any]) -> None:
+    check("AvgPool3D", **as_input(arguments))
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTS])
+def test_pools_of_every_dtype(dtype: Any) -> None:
+    arguments = {"ksize": [1, 3, 2, 1], "strides": [1, 2, 2, 1]}
+    for padding in ("SAME", "VALID"):
+        check("MaxPool", input=numbers((2, 6, 5, 3), dtype), **arguments, padding=padding, refused=False)
+        if dtype in FLOATS:
+            check("AvgPool", value=numbers((2, 6, 5, 3), dtype), **arguments, padding=padding, refused=False)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_pools_of_nan_and_infinities(dtype: Any, padding: str) -> None:
+    values = np.array([[np.nan, 1, np.nan, np.inf], [2, 3, -np.inf, 1], [np.nan, -np.inf, 0, 0]], dtype)
+    arguments = {"ksize": [1, 2, 2, 1], "strides": [1, 1, 1, 1], "padding": padding, "refused": False}
+    check("MaxPool", input=values.reshape(1, 3, 4, 1), **arguments)
+    check("AvgPool", value=values.reshape(1, 3, 4, 1), **arguments)
+
+
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float32])
+def test_3d_pools_of_every_dtype(dtype: Any) -> None:
+    arguments = {"ksize": [1, 3, 2, 2, 1], "strides": [1, 2, 2, 1, 1], "padding": "SAME", "refused": False}
+    check("MaxPool3D", input=numbers((2, 4, 6, 5, 3), dtype), **arguments)
+    check("AvgPool3D", input=numbers((2, 4, 6, 5, 3), dtype), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes"),
+    [
+        ((1, 4, 4, 6), {"ksize": [1, 1, 1, 3], "strides": [1, 1, 1, 3]}),  # over depth
+        ((1, 4, 4, 6), {"ksize": [1, 1, 1, 3], "strides": [1, 1, 1, 2]}),
+        ((1, 4, 4, 5), {"ksize": [1, 1, 1, 3], "strides": [1, 1, 1, 3]}),
+        ((1, 4, 4, 6), {"ksize": [1, 2, 1, 3], "strides": [1, 2, 1, 3]}),
+        ((1, 4, 4, 6), {"ksize": [1, 1, 1, 3], "strides": [1, 2, 1, 3]}),
+        ((2, 4, 4, 3), {"ksize": [2, 1, 1, 1]}),
+        ((2, 4, 4, 3), {"strides": [2, 1, 1, 1]}),
+        ((4, 4, 3), {}),
+        ((1, 1, 1, 3), {"ksize": [1, 2, 2, 1]}),
+        ((1, 1, 1, 3), {"ksize": [1, 3, 3, 1]}),
+        ((1, 1, 1, 3), {"ksize": [1, 3, 3, 1], "strides": [1, 2, 2, 1]}),
+        ((1, 1, 1, 3), {"ksize": [1, 5, 5, 1], "strides": [1, 3, 3, 1]}),
+        ((1, 4, 4, 3), {"ksize": [1, 0, 2, 1]}),
+        ((1, 4, 4, 3), {"ksize": [1, 2, 2]}),
+        ((1, 0, 4, 3), {"ksize": [1, 2, 2, 1], "padding": "SAME"}),
+        ((1, 4, 4, 0), {"ksize": [1, 2, 2, 1], "padding": "SAME"}),
+    ],
+)
+@pytest.mark.parametrize("op", ["MaxPool", "AvgPool"])
+def test_pools_of_odd_windows(op: str, shape: tuple[int, ...], changes: dict[str, Any]) -> None:
+    arguments = {"ksize": [1, 2, 2, 1], "strides": [1, 1, 1, 1], "padding": "VALID"} | changes
+    name = "input" if op == "MaxPool" else "value"
+    check(op, **{name: numbers(shape)}, **arguments)
