@@ -1,0 +1,279 @@
+"""Opening a model: which file holds the graph, which checkpoint its values, whatever path is given.
+
+    given                                    graph from                    values by convention from
+    prefix `m`                               `m.meta`                      `m`
+    `m.meta`                                 it                            `m`, where that checkpoint is
+    folder with a `checkpoint` file          the latest checkpoint's .meta the latest checkpoint
+    folder with `saved_model.pb` or .pbtxt   it                            its `variables/variables`
+    any other file                           it, by its contents           nowhere, unless it is a SavedModel
+
+A checkpoint is `m.index` with `m.data-?????-of-?????` (V2), or one file `m`, or shards `m-?????-of-?????`
+(V1). Nothing here runs a graph or opens a checkpoint.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+from weakref import WeakValueDictionary
+
+from graphrack.errors import CorruptFile, FileError
+from graphrack.formats.proto_files import (
+    TABLE_MAGIC,
+    GraphMessage,
+    explain_missing,
+    parse_graph_message,
+    read_bytes,
+)
+from graphrack.formats.protos import graph_pb2, metagraph_pb2
+from graphrack.formats.saved_model import saved_meta_graph, saved_model_file
+
+__all__ = ["ModelFile", "checkpoint_exists", "open_model_file", "read_graph_def", "read_meta_graph"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelFile:
+    """A graph from a file, and what the file says or its place implies about values and assets.
+
+    Files with equal bytes that are open at the same time share their messages: don't change them.
+    """
+
+    kind: Literal["meta graph", "graph def", "saved model"]
+    path: str
+    """The file that holds the graph."""
+    graph_def: graph_pb2.GraphDef
+    meta_graph: metagraph_pb2.MetaGraphDef | None
+    """What wraps the graph; `None` for a bare GraphDef."""
+    prefix: str | None
+    """Of the checkpoint to restore from by convention; `None` where there is none."""
+    assets: dict[str, str]
+    """Tensor name to the absolute path of the file that a SavedModel's loader feeds it."""
+    digest: str
+    """SHA-256 of the graph file's bytes: equal digests, equal graphs."""
+    _message: _Message | None = field(default=None, repr=False)
+
+    @property
+    def tf_version(self) -> str | None:
+        """The version of TensorFlow that wrote the file; `None` where it isn't written."""
+        info = self.meta_graph.meta_info_def if self.meta_graph is not None else None
+        return (info.tensorflow_version or None) if info is not None else None
+
+
+class _Message:
+    """A parsed message, shared as long as some ModelFile holds it (messages take no weak references)."""
+
+    __slots__ = ("__weakref__", "value")
+
+    def __init__(self, value: GraphMessage):
+        self.value = value
+
+
+# Digest (and the file's ending, which decides how bytes are read) -> message. Only a way to share memory.
+_OPEN: WeakValueDictionary[tuple[str, str], _Message] = WeakValueDictionary()
+
+
+def read_graph_def(path: str | os.PathLike[str]) -> graph_pb2.GraphDef:
+    """The graph in a file: that of a GraphDef, a MetaGraphDef, or a SavedModel with one MetaGraph.
+
+    Raises `FileError` for a missing file and `CorruptFile` for one that holds no graph.
+    """
+    path = os.fspath(path)
+    message = parse_graph_message(read_bytes(path), path)
+    return message if isinstance(message, graph_pb2.GraphDef) else _meta_graph(message, path).graph_def
+
+
+def read_meta_graph(path: str | os.PathLike[str]) -> metagraph_pb2.MetaGraphDef:
+    """The MetaGraphDef in a file, or that of a SavedModel with one MetaGraph.
+
+    Raises `FileError` for a missing file and `CorruptFile` for one that holds none.
+    """
+    path = os.fspath(path)
+    message = parse_graph_message(read_bytes(path), path)
+    if isinstance(message, graph_pb2.GraphDef):
+        raise CorruptFile(f"{path!r} holds a bare GraphDef; a MetaGraphDef (a `.meta` file) was expected")
+    return _meta_graph(message, path)
+
+
+def _meta_graph(
+    message: metagraph_pb2.MetaGraphDef | metagraph_pb2.SavedModel, path: str
+) -> metagraph_pb2.MetaGraphDef:
+    if isinstance(message, metagraph_pb2.MetaGraphDef):
+        return message
+    if len(message.meta_graphs) != 1:
+        raise CorruptFile(
+            f"{path!r} holds a SavedModel of {len(message.meta_graphs)} MetaGraphs; one was expected:"
+            " read_saved_model(folder, tags) chooses among them"
+        )
+    return message.meta_graphs[0]
+
+
+def open_model_file(path: str | os.PathLike[str], *, tags: str | Iterable[str] | None = None) -> ModelFile:
+    """The graph behind any path that names a model, as the table at the top of this module says.
+
+    `tags` chooses among a SavedModel's MetaGraphs. A path that is both a checkpoint's prefix and a folder is
+    the prefix, unless it ends in a slash.
+
+    Raises `FileError` (nothing there, or a file that is a part of something: the message says which and what
+    to open instead; `tags` for what isn't a SavedModel), `CorruptFile`, and what `read_saved_model` raises.
+    """
+    path = os.fspath(path)
+    file = _open(os.fsdecode(path) if isinstance(path, bytes) else path, tags)
+    if tags is not None and file.kind != "saved model":
+        raise FileError(
+            f"{file.path!r} holds a {file.kind}; tags={tags!r} has no meaning for it: only SavedModels have"
+            " tags"
+        )
+    return file
+
+
+def _open(path: str, tags: str | Iterable[str] | None) -> ModelFile:
+    # The commonest first: a prefix with its .meta takes two system calls here.
+    if not path.endswith((".meta", ".pb", ".pbtxt", "/", os.sep)):
+        data = _read_if_there(path + ".meta")
+        if data is not None:
+            return _from_data(path + ".meta", data, tags)
+    if os.path.isdir(path):
+        return _from_folder(path, tags)
+    if os.path.isfile(path):
+        return _from_file(path, tags)
+    data = _read_if_there(path + ".meta")  # of a prefix such as `graph.pb`
+    if data is not None:
+        return _from_data(path + ".meta", data, tags)
+    raise _values_alone(path) if checkpoint_exists(path) else explain_missing(path)
+
+
+def checkpoint_exists(prefix: str) -> bool:
+    """Whether a checkpoint of that prefix lies there, V2 or V1. At most eight bytes are read."""
+    if os.path.exists(prefix + ".index"):
+        return True
+    try:
+        with open(prefix, "rb") as file:
+            file.seek(-len(TABLE_MAGIC), os.SEEK_END)
+            return file.read() == TABLE_MAGIC
+    except (OSError, ValueError):
+        return bool(glob.glob(glob.escape(prefix) + _SHARD_GLOB))
+
+
+_SHARD_GLOB = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]"
+
+
+def _read_if_there(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise FileError(f"{path!r} cannot be read: {error}") from None
+
+
+def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> ModelFile:
+    """What a file's bytes hold, and the checkpoint that its name implies."""
+    digest = hashlib.sha256(data).hexdigest()
+    key = (digest, os.path.splitext(path)[1])
+    shared = _OPEN.get(key)
+    if shared is None:
+        shared = _OPEN.setdefault(key, _Message(parse_graph_message(data, path)))
+    message = shared.value
+    if isinstance(message, metagraph_pb2.SavedModel):
+        saved = saved_meta_graph(message, path, tags, digest)
+        graph = saved.meta_graph.graph_def
+        return ModelFile(
+            "saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest, shared
+        )
+    prefix = path[: -len(".meta")] if path.endswith(".meta") else None
+    if prefix is not None and not checkpoint_exists(prefix):
+        prefix = None
+    if isinstance(message, metagraph_pb2.MetaGraphDef):
+        return ModelFile("meta graph", path, message.graph_def, message, prefix, {}, digest, shared)
+    return ModelFile("graph def", path, message, None, prefix, {}, digest, shared)
+
+
+# Parts of a checkpoint, by how their names end.
+_PART = re.compile(r"(?P<prefix>.+?)(?:(?P<index>\.index)|(?P<data>\.data)?-\d{5}-of-\d{5})")
+
+
+def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:
+    folder, name = os.path.split(path)
+    if name == "checkpoint":
+        return _from_folder(folder or ".", tags)
+    part = _PART.fullmatch(name)
+    if part is not None:
+        if part["index"]:
+            what = "the index of a checkpoint"
+        elif part["data"]:
+            what = "a file with values of a checkpoint"
+        else:
+            what = "a shard of a checkpoint of version 1"
+        raise _values_alone(os.path.join(folder, part["prefix"]), f"{path!r} is {what}, no graph")
+    data = read_bytes(path)
+    if data.endswith(TABLE_MAGIC):
+        raise _values_alone(path)
+    return _from_data(path, data, tags)
+
+
+def _values_alone(prefix: str, found: str = "") -> FileError:
+    """The error for a checkpoint, or a part of one, where a graph is needed."""
+    if os.path.exists(prefix + ".meta"):
+        return FileError(f"{found}; open its prefix: gr.load({prefix!r})")
+    found = found or f"{prefix!r} is a checkpoint's prefix without a graph"
+    return FileError(
+        f"{found}, and {prefix + '.meta'!r} does not exist. Its values alone can be used by"
+        f" gr.Checkpoint({prefix!r}); to run it give a graph:"
+        f" gr.load('graph.pb', checkpoint={prefix!r}), a .pbtxt or another checkpoint's .meta will do as well"
+    )
+
+
+def _from_folder(folder: str, tags: str | Iterable[str] | None) -> ModelFile:
+    path = saved_model_file(folder)
+    if path is not None:
+        return _from_data(path, read_bytes(path), tags)
+    if not os.path.isfile(os.path.join(folder, "checkpoint")):
+        raise _no_model_in(folder)
+    from graphrack.formats.checkpoint_state import latest_checkpoint
+
+    prefix = latest_checkpoint(folder)
+    if prefix is None:
+        state = os.path.join(folder, "checkpoint")
+        raise FileError(f"the state file {state!r} names a latest checkpoint that is not there")
+    data = _read_if_there(prefix + ".meta")
+    if data is not None:
+        return _from_data(prefix + ".meta", data, tags)
+    others = sorted(glob.glob(os.path.join(glob.escape(folder), "*.meta")))
+    if others:
+        raise FileError(
+            f"the latest checkpoint in {folder!r} is {prefix!r}, which has no graph beside it"
+            f" ({prefix + '.meta'!r} does not exist); another's may fit:"
+            f" gr.load({others[-1]!r}, checkpoint={prefix!r})"
+        )
+    raise _values_alone(prefix)
+
+
+def _no_model_in(folder: str) -> FileError:
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError as error:
+        return FileError(f"{folder!r} cannot be read: {error}")
+    hints = [os.path.join(folder, n) for n in names if saved_model_file(os.path.join(folder, n))]
+    hints += [os.path.join(folder, n.removesuffix(".meta")) for n in names if n.endswith(".meta")]
+    hints += [os.path.join(folder, n) for n in names if n.endswith((".pb", ".pbtxt"))]
+    expected = "neither a `checkpoint` state file nor a saved_model.pb or .pbtxt"
+    if hints:
+        more = f" and {len(hints) - 5} more" if len(hints) > 5 else ""
+        return FileError(
+            f"the folder {folder!r} holds {expected}; these in it can be opened:"
+            f" {', '.join(repr(h) for h in hints[:5])}{more}"
+        )
+    if "saved_model.cpb" in names:
+        return FileError(
+            f"the SavedModel in {folder!r} is split into chunks (saved_model.cpb), which cannot be read; save"
+            " it without the option `experimental_image_format`"
+        )
+    found = f"it holds {', '.join(repr(n) for n in names[:5])}" if names else "it is empty"
+    return FileError(f"the folder {folder!r} holds {expected}; {found}")
