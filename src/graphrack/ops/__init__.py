@@ -2,11 +2,18 @@
 
 MODULES: tuple[str, ...] = (
     "activation",
+    "arithmetic",
     "array",
+    "cast",
+    "comparison",
     "conv",
     "gather",
     "joining",
+    "math",
+    "matmul",
     "pool",
+    "reduction",
+    "random",
     "shape",
     "slicing",
     "softmax",

@@ -1,0 +1,163 @@
+"""Random ops with seeds of their own: uniform, normal and other draws, multinomial, shuffle.
+
+Each node keeps one generator (`philox.Generator`) from run to run, so that the same seeds give
+TensorFlow's numbers run after run. TensorFlow itself gives other numbers on other machines where it
+splits among threads what comes from one stream: Multinomial and ParameterizedTruncatedNormal on large
+inputs. For these the numbers are those of TensorFlow with one thread.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats import dtypes
+from graphrack.formats.dtypes import DType
+from graphrack.ops import philox
+from graphrack.ops.philox import RESERVED, Distribution, Generator, shape_of
+from graphrack.ops.random_rejection import gamma, multinomial, poisson, truncated_between
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import RunState
+
+Array = np.ndarray[Any, Any]
+
+
+def _filling(distribution: Distribution, node_name: str, seed: int, seed2: int) -> Kernel:
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, shape: Array) -> Array:
+        sizes = shape_of(shape)
+        stream = state.per_node(node_name, make).reserve(math.prod(sizes) * RESERVED)
+        return distribution.fill(stream, sizes)
+
+    return kernel
+
+
+@specialized("RandomUniform", state=True)
+def RandomUniform(*, node_name: str, dtype: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    return _filling(philox.uniform(dtype), node_name, seed, seed2)
+
+
+@specialized("RandomStandardNormal", state=True)
+def RandomStandardNormal(*, node_name: str, dtype: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    return _filling(philox.normal(dtype), node_name, seed, seed2)
+
+
+@specialized("TruncatedNormal", state=True)
+def TruncatedNormal(*, node_name: str, dtype: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    return _filling(philox.truncated_normal(dtype), node_name, seed, seed2)
+
+
+def bounds(minval: Array, maxval: Array) -> tuple[int, int]:
+    """The bounds of a uniform integer op. Raises `ValueError` where they are no scalars or none between."""
+    for name, value in (("minval", minval), ("maxval", maxval)):
+        if value.ndim:
+            raise ValueError(f"{name} must be a scalar, found shape {list(value.shape)}")
+    if minval >= maxval:
+        raise ValueError(f"minval must be less than maxval, found {minval} and {maxval}")
+    return int(minval), int(maxval)
+
+
+@specialized("RandomUniformInt", state=True)
+def RandomUniformInt(*, node_name: str, Tout: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    philox.integers(Tout, 0, 1)  # refuses other dtypes before anything runs
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, shape: Array, minval: Array, maxval: Array) -> Array:
+        sizes = shape_of(shape)
+        if 0 in sizes:
+            return np.empty(sizes, Tout.numpy)
+        low, high = bounds(minval, maxval)
+        stream = state.per_node(node_name, make).reserve(math.prod(sizes) * RESERVED)
+        return philox.integers(Tout, low, high).fill(stream, sizes)
+
+    return kernel
+
+
+def _no_bfloat16(what: str, dtype: DType) -> None:
+    if dtype not in (dtypes.HALF, dtypes.FLOAT, dtypes.DOUBLE):
+        raise ValueError(f"{what} numbers have dtype half, float32 or float64, found {dtype}")
+
+
+@specialized("ParameterizedTruncatedNormal", state=True)
+def ParameterizedTruncatedNormal(*, node_name: str, dtype: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    _no_bfloat16("truncated normal", dtype)
+    make = partial(Generator, seed, seed2)
+
+    def kernel(
+        state: RunState, shape: Array, means: Array, stdevs: Array, minvals: Array, maxvals: Array
+    ) -> Array:
+        return truncated_between(
+            state.per_node(node_name, make), shape_of(shape), means, stdevs, minvals, maxvals, dtype
+        )
+
+    return kernel
+
+
+@specialized("RandomGamma", state=True)
+def RandomGamma(*, node_name: str, T: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    _no_bfloat16("gamma", T)
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, shape: Array, alpha: Array) -> Array:
+        sizes = shape_of(shape)
+        samples = math.prod(sizes)
+        out_shape = (*sizes, *alpha.shape)
+        if 0 in out_shape:
+            return np.empty(out_shape, T.numpy)
+        stream = state.per_node(node_name, make).reserve(samples * alpha.size * RESERVED)
+        numbers = gamma(stream, alpha.reshape(-1), samples, T.numpy)
+        return numbers.T.reshape(out_shape)
+
+    return kernel
+
+
+@specialized("RandomPoisson", "RandomPoissonV2", state=True)
+def RandomPoissonV2(*, node_name: str, dtype: DType = dtypes.INT64, seed: int = 0, seed2: int = 0) -> Kernel:
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, shape: Array, rate: Array) -> Array:
+        sizes = shape_of(shape)
+        samples = math.prod(sizes)
+        out_shape = (*sizes, *rate.shape)
+        if 0 in out_shape:
+            return np.empty(out_shape, dtype.numpy)
+        stream = state.per_node(node_name, make).reserve(samples * rate.size * RESERVED)
+        numbers = poisson(stream, rate.reshape(-1), samples, dtype.numpy)
+        return numbers.T.reshape(out_shape)
+
+    return kernel
+
+
+@specialized("Multinomial", state=True)
+def Multinomial(
+    *, node_name: str, seed: int = 0, seed2: int = 0, output_dtype: DType = dtypes.INT64
+) -> Kernel:
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, logits: Array, num_samples: Array) -> Array:
+        return multinomial(state.per_node(node_name, make), logits, num_samples, output_dtype.numpy)
+
+    return kernel
+
+
+@specialized("RandomShuffle", state=True)
+def RandomShuffle(*, node_name: str, seed: int = 0, seed2: int = 0) -> Kernel:
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, value: Array) -> Array:
+        if value.size <= 1 or len(value) <= 1:
+            return value
+        # Fisher and Yates: each place gets one of those from itself on, by one word modulo their number.
+        length = len(value)
+        words = state.per_node(node_name, make).reserve((length + 2) // 4).words(length - 1)
+        steps = words % np.arange(length, 1, -1, dtype=np.uint32)
+        order = list(range(length))
+        for i, step in enumerate(steps.tolist()):
+            order[i], order[i + step] = order[i + step], order[i]
+        return value[order]
+
+    return kernel
