@@ -27,7 +27,8 @@ def registered_ops() -> bytes:
         op.ClearField("description")
         for part in (*op.input_arg, *op.output_arg, *op.attr):
             part.ClearField("description")
-    return op_def_pb2.OpList(op=ops).SerializeToString(deterministic=True)
+    table: bytes = op_def_pb2.OpList(op=ops).SerializeToString(deterministic=True)
+    return table
 
 
 def main() -> None:

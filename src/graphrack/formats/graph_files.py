@@ -18,14 +18,12 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
-from weakref import WeakValueDictionary
 
 from graphrack.errors import CorruptFile, FileError
 from graphrack.formats.proto_files import (
     TABLE_MAGIC,
-    GraphMessage,
     explain_missing,
     parse_graph_message,
     read_bytes,
@@ -38,10 +36,7 @@ __all__ = ["ModelFile", "checkpoint_exists", "open_model_file", "read_graph_def"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelFile:
-    """A graph from a file, and what the file says or its place implies about values and assets.
-
-    Files with equal bytes that are open at the same time share their messages: don't change them.
-    """
+    """A graph from a file, and what the file says or its place implies about values and assets."""
 
     kind: Literal["meta graph", "graph def", "saved model"]
     path: str
@@ -55,26 +50,12 @@ class ModelFile:
     """Tensor name to the absolute path of the file that a SavedModel's loader feeds it."""
     digest: str
     """SHA-256 of the graph file's bytes: equal digests, equal graphs."""
-    _message: _Message | None = field(default=None, repr=False)
 
     @property
     def tf_version(self) -> str | None:
         """The version of TensorFlow that wrote the file; `None` where it isn't written."""
         info = self.meta_graph.meta_info_def if self.meta_graph is not None else None
         return (info.tensorflow_version or None) if info is not None else None
-
-
-class _Message:
-    """A parsed message, shared as long as some ModelFile holds it (messages take no weak references)."""
-
-    __slots__ = ("__weakref__", "value")
-
-    def __init__(self, value: GraphMessage):
-        self.value = value
-
-
-# Digest (and the file's ending, which decides how bytes are read) -> message. Only a way to share memory.
-_OPEN: WeakValueDictionary[tuple[str, str], _Message] = WeakValueDictionary()
 
 
 def read_graph_def(path: str | os.PathLike[str]) -> graph_pb2.GraphDef:
@@ -175,23 +156,19 @@ def _read_if_there(path: str) -> bytes | None:
 def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> ModelFile:
     """What a file's bytes hold, and the checkpoint that its name implies."""
     digest = hashlib.sha256(data).hexdigest()
-    key = (digest, os.path.splitext(path)[1])
-    shared = _OPEN.get(key)
-    if shared is None:
-        shared = _OPEN.setdefault(key, _Message(parse_graph_message(data, path)))
-    message = shared.value
+    message = parse_graph_message(data, path)
     if isinstance(message, metagraph_pb2.SavedModel):
         saved = saved_meta_graph(message, path, tags, digest)
         graph = saved.meta_graph.graph_def
         return ModelFile(
-            "saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest, shared
+            "saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest
         )
     prefix = path[: -len(".meta")] if path.endswith(".meta") else None
     if prefix is not None and not checkpoint_exists(prefix):
         prefix = None
     if isinstance(message, metagraph_pb2.MetaGraphDef):
-        return ModelFile("meta graph", path, message.graph_def, message, prefix, {}, digest, shared)
-    return ModelFile("graph def", path, message, None, prefix, {}, digest, shared)
+        return ModelFile("meta graph", path, message.graph_def, message, prefix, {}, digest)
+    return ModelFile("graph def", path, message, None, prefix, {}, digest)
 
 
 # Parts of a checkpoint, by how their names end.

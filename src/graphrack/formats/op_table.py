@@ -82,7 +82,7 @@ def argument_types(
     found = []
     for arg in args:
         if arg.type_list_attr:
-            types = list(attribute(arg.type_list_attr).list.type)
+            types: list[int] = list(attribute(arg.type_list_attr).list.type)
         else:
             number = attribute(arg.type_attr).type if arg.type_attr else arg.type
             types = [number]

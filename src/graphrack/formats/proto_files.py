@@ -56,14 +56,18 @@ def read_bytes(path: str) -> bytes:
 def explain_missing(path: str) -> FileError:
     """The error for a path that isn't there: the nearest names, or how much of the path exists."""
     folder, name = os.path.split(path.rstrip("/" + os.sep))
-    folder = folder or "."
-    try:
-        names = [entry.name for entry in os.scandir(folder)]
-    except (OSError, ValueError):
-        while folder and not os.path.isdir(folder) and os.path.dirname(folder) != folder:
-            folder = os.path.dirname(folder)
-        return FileError(f"{path!r} does not exist: there is no such folder in {folder or '.'!r}")
-    return FileError(f"{path!r} does not exist{closest(name, names)} (in folder {folder!r})")
+    while True:
+        try:
+            names = [entry.name for entry in os.scandir(folder or ".")]
+            break
+        except (OSError, ValueError):
+            parent, missing = os.path.split(folder)
+            if not missing:
+                return FileError(f"{path!r} does not exist")
+            folder, name = parent, missing
+    return FileError(
+        f"{path!r} does not exist: no {name!r} in folder {folder or '.'!r}{closest(name, names)}"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------
