@@ -118,6 +118,9 @@ FLOAT, DOUBLE, INT32, UINT8 = DTYPES[1], DTYPES[2], DTYPES[3], DTYPES[4]
 STRING, INT64, BOOL, BFLOAT16, HALF = DTYPES[7], DTYPES[9], DTYPES[10], DTYPES[14], DTYPES[19]
 RESOURCE, VARIANT = DTYPES[20], DTYPES[21]
 
+UNKNOWN = DType(0, "unknown", np.object_)
+"""Of tensors whose dtype can't be known without running (outputs of ops that nobody knows)."""
+
 _BY_NUMPY: dict[np.dtype[Any], DType] = {}
 
 

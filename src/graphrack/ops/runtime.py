@@ -40,8 +40,11 @@ class Handle:
 class CheckpointSource(Protocol):
     """What a RestoreV2 reads from."""
 
-    def read_slice(self, name: str, spec: str = "") -> Array:
-        """The values of one tensor, or of a slice of it (RestoreV2's `shape_and_slice`)."""
+    def read_slice(self, name: str, spec: str = "") -> Array | None:
+        """The values of one tensor, or of a slice of it (RestoreV2's `shape_and_slice`).
+
+        None for a tensor that nothing in this run takes.
+        """
 
 
 class RunState(Protocol):

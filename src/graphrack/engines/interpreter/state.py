@@ -1,0 +1,152 @@
+"""A model's variables and resources, and what one run sees of them.
+
+Variables are published as one mapping that is never changed, only replaced: a run that writes works
+on its own copy of it and publishes that when it has ended well. So readers need no lock, see one state
+for all of a run, and a run that fails leaves everything as it was. Arrays are never written in place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from graphrack.engines.interpreter.plan import Plan, uninitialized
+from graphrack.errors import PermissionDenied
+from graphrack.ops.runtime import CheckpointSource, Handle
+
+_R = TypeVar("_R")
+
+
+class ModelState:
+    """What one model keeps between runs.
+
+    Attributes:
+        values: variables' values by key: a snapshot; replace it, don't change it.
+        resources: tables and the like by key, made on first use.
+        per_node: what single nodes keep (random generators).
+        lock: held by a run that writes, for all of it.
+    """
+
+    __slots__ = ("lock", "per_node", "resources", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.resources: dict[str, Any] = {}
+        self.per_node: dict[str, Any] = {}
+        self.lock = threading.RLock()
+
+    def execute(self, plan: Plan, feeds: Sequence[Any], access: Access) -> list[Any]:
+        """Runs a plan on these variables; what it writes appears all at once when it has ended well."""
+        if not plan.writes:
+            values = self.values
+            return plan.run(feeds, values, Run(self, values, access) if plan.needs_state else None)
+        with self.lock:
+            run = Run(self, dict(self.values), access)
+            results = plan.run(feeds, run.values, run)
+            self.values = run.values
+            return results
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Replaces some variables' values, all at once."""
+        with self.lock:
+            self.values = {**self.values, **values}
+
+
+class Access:
+    """Which files a run may touch.
+
+    Attributes:
+        checkpoints: what restore ops may read: sources by the file name that the graph passes them.
+        write_prefix: what save ops may write: this checkpoint prefix, and names that begin with it.
+        files: files that ops may read (a SavedModel's assets).
+    """
+
+    __slots__ = ("checkpoints", "files", "write_prefix")
+
+    def __init__(
+        self,
+        checkpoints: Mapping[bytes, CheckpointSource] | None = None,
+        write_prefix: str | None = None,
+        files: frozenset[str] = frozenset(),
+    ):
+        self.checkpoints = checkpoints or {}
+        self.write_prefix = write_prefix
+        self.files = files
+
+
+class Run:
+    """One run's view of its model's state: the `RunState` that ops see."""
+
+    __slots__ = ("_access", "_model", "values")
+
+    def __init__(self, model: ModelState, values: dict[str, Any], access: Access):
+        self._model = model
+        self._access = access
+        self.values = values
+
+    def read(self, handle: Handle) -> np.ndarray[Any, Any]:
+        """A variable's value. Raises `UninitializedError` where it has none."""
+        try:
+            return self.values[handle.key]  # type: ignore[no-any-return]
+        except KeyError:
+            raise uninitialized([handle.name]) from None
+
+    def write(self, handle: Handle, value: np.ndarray[Any, Any]) -> None:
+        """Gives a variable its value."""
+        self.values[handle.key] = value
+
+    def has_value(self, handle: Handle) -> bool:
+        """Whether the variable has a value."""
+        return handle.key in self.values
+
+    def forget(self, handle: Handle) -> None:
+        """Takes a variable's value away."""
+        self.values.pop(handle.key, None)
+
+    def resource(self, handle: Handle, make: Callable[[], _R]) -> _R:
+        """A resource that is no variable, made on first use."""
+        return _kept(self._model.resources, handle.key, make, self._model.lock)
+
+    def per_node(self, node_name: str, make: Callable[[], _R]) -> _R:
+        """Something that one node keeps from run to run."""
+        return _kept(self._model.per_node, node_name, make, self._model.lock)
+
+    def checkpoint(self, prefix: bytes) -> CheckpointSource:
+        """The checkpoint that a restore op reads: one that was opened for this run."""
+        try:
+            return self._access.checkpoints[prefix]
+        except KeyError:
+            raise PermissionDenied(
+                f"the graph would read the checkpoint {prefix.decode(errors='replace')!r}, which nobody asked "
+                "it to: restore values with restore(checkpoint)"
+            ) from None
+
+    def writable(self, prefix: bytes) -> str:
+        """The path for a save op: only one that begins with the prefix that `save` was given."""
+        path, allowed = prefix.decode(errors="surrogateescape"), self._access.write_prefix
+        rest = path[len(allowed) :] if allowed is not None and path.startswith(allowed) else None
+        if rest is None or ".." in rest.split("/"):
+            raise PermissionDenied(
+                f"the graph would write the checkpoint {path!r}, which nobody asked it to: save with save(prefix)"
+            )
+        return path
+
+    def file_allowed(self, path: bytes, what: str) -> str:
+        """The path for an op that reads a file: one of the model's own assets."""
+        text = path.decode(errors="surrogateescape")
+        if text not in self._access.files:
+            raise PermissionDenied(f"the graph would read the file {text!r} for {what}, which is no asset of the model")
+        return text
+
+
+def _kept(store: dict[str, Any], key: str, make: Callable[[], _R], lock: threading.RLock) -> _R:
+    found = store.get(key)
+    if found is None:
+        with lock:
+            found = store.get(key)
+            if found is None:
+                found = store[key] = make()
+    return found  # type: ignore[no-any-return]

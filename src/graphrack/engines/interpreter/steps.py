@@ -1,0 +1,89 @@
+"""One node of a plan as a function of the run's frame.
+
+A frame is a list: slot 0 holds the run's state, each other slot the value of one tensor. A step
+reads its inputs' slots, calls the node's kernel and fills its outputs' slots; the shapes of steps
+that occur most have closures of their own, since this is what a small model's run consists of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graphrack.ops.registry import Kernel
+
+Frame = list[Any]
+Step = Callable[[Frame], None]
+
+STATE_SLOT = 0
+
+
+def one_output(kernel: Kernel, inputs: Sequence[int], output: int) -> Step:
+    """A step whose kernel returns the value itself."""
+    if len(inputs) == 1:
+        (a,) = inputs
+
+        def step(frame: Frame) -> None:
+            frame[output] = kernel(frame[a])
+
+    elif len(inputs) == 2:
+        a, b = inputs
+
+        def step(frame: Frame) -> None:
+            frame[output] = kernel(frame[a], frame[b])
+
+    elif len(inputs) == 3:
+        a, b, c = inputs
+
+        def step(frame: Frame) -> None:
+            frame[output] = kernel(frame[a], frame[b], frame[c])
+
+    else:
+        slots = tuple(inputs)
+
+        def step(frame: Frame) -> None:
+            frame[output] = kernel(*[frame[i] for i in slots])
+
+    return step
+
+
+def many_outputs(kernel: Kernel, inputs: Sequence[int], outputs: Sequence[tuple[int, int]]) -> Step:
+    """A step whose kernel returns several values; `outputs` pairs the index of a used one with its slot."""
+    slots, used = tuple(inputs), tuple(outputs)
+
+    def step(frame: Frame) -> None:
+        results = kernel(*[frame[i] for i in slots])
+        for index, slot in used:
+            frame[slot] = results[index]
+
+    return step
+
+
+def no_output(kernel: Kernel, inputs: Sequence[int]) -> Step:
+    """A step run for its effect."""
+    slots = tuple(inputs)
+
+    def step(frame: Frame) -> None:
+        kernel(*[frame[i] for i in slots])
+
+    return step
+
+
+def read_reference(reference: int, output: int) -> Step:
+    """A step that reads the variable behind a TF1 reference, when the op that takes its value runs."""
+
+    def step(frame: Frame) -> None:
+        frame[output] = frame[STATE_SLOT].read(frame[reference])
+
+    return step
+
+
+def release(slots: Sequence[int]) -> Step:
+    """A step that lets go of values which no later step takes."""
+    done = tuple(slots)
+
+    def step(frame: Frame) -> None:
+        for slot in done:
+            frame[slot] = None
+
+    return step

@@ -1,0 +1,59 @@
+"""One graph with its own variables: what a Model holds, and what a reload replaces as a whole."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphrack.engines.interpreter.plan import compile_plan
+from graphrack.engines.interpreter.state import Access, ModelState
+from graphrack.formats.graph_files import ModelFile
+from graphrack.graph.names import TensorName
+from graphrack.graph.shared import SharedGraph
+
+if TYPE_CHECKING:
+    from graphrack.checkpoint import Checkpoint
+
+
+class Instance:
+    """A graph with its own variables.
+
+    Attributes:
+        file: where the graph comes from.
+        graph: shared with other instances of equal bytes.
+        state: the variables and resources of this one alone.
+        access: which files its runs may touch (a SavedModel's assets).
+        checkpoint: where its values come from when it is first used; None once they are here.
+        prepared: whether what loading leaves to the first use has been done.
+        preparing: held while that is done.
+    """
+
+    __slots__ = ("access", "checkpoint", "file", "graph", "prepared", "preparing", "state")
+
+    def __init__(self, file: ModelFile, graph: SharedGraph, checkpoint: Checkpoint | None):
+        self.file = file
+        self.graph = graph
+        self.state = ModelState()
+        self.access = Access()
+        self.checkpoint = checkpoint
+        self.prepared = checkpoint is None and file.kind != "saved model"
+        self.preparing = threading.RLock()
+
+    def prepare(self) -> None:
+        """What loading left to the first use: restores the values, runs what a loader would run."""
+        with self.preparing:
+            if not self.prepared:
+                from graphrack.restoring import run_loader
+
+                run_loader(self)
+                self.checkpoint = None
+                self.prepared = True
+
+    def execute(
+        self, fetches: Sequence[TensorName | str], feeds: Mapping[TensorName, Any], access: Access | None = None
+    ) -> list[Any]:
+        """Runs nodes that belong to loading, initialising or saving, with the access that these have."""
+        graph, names = self.graph, tuple(feeds)
+        plan = graph.once(("plan", tuple(fetches), names), lambda: compile_plan(graph.index, fetches, names))
+        return self.state.execute(plan, list(feeds.values()), access or self.access)

@@ -1,0 +1,56 @@
+"""From a path to a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from graphrack.checkpoint import Checkpoint
+from graphrack.formats.graph_files import open_model_file
+from graphrack.graph.shared import shared_graph
+from graphrack.instance import Instance
+from graphrack.model import Model
+
+_ENGINES = ("auto", "numpy")
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    tags: str | Iterable[str] | None = None,
+    engine: str = "auto",
+    mapped: bool = True,
+    name: str | None = None,
+) -> Model:
+    """Opens a model: the graph, and where to take its variables' values from.
+
+    Nothing of the graph runs and no tensor is read until the model is used; devices written in the
+    graph are ignored. Nothing global is left behind.
+
+    Attributes:
+        path: a checkpoint's prefix that has a `.meta`, V2 or V1; a `.meta` file; a folder with a
+            `checkpoint` state file (its latest checkpoint) or with a SavedModel; a GraphDef, `.pb` or `.pbtxt`.
+        checkpoint: another checkpoint to take the values from: a prefix, or a `Checkpoint`.
+        tags: which MetaGraph of a SavedModel, where there are several.
+        engine: what runs it: `"numpy"`, the interpreter, is also what `"auto"` chooses.
+        mapped: map the values from the file (copy-on-write), or read them. A mapped file that another
+            program truncates in place can kill the process; one that it replaces can't.
+        name: for messages; the file's name if not given.
+
+    Raises:
+        FileError: nothing is there, or it is a part of something; the message says what to open.
+        CorruptFile, CorruptCheckpoint: a file's bytes are not what its format says.
+        ValueError: an engine that there isn't.
+    """
+    if engine not in _ENGINES:
+        raise ValueError(f"engine {engine!r} doesn't exist; there are: {', '.join(_ENGINES)}")
+    file = open_model_file(path, tags=tags)
+    graph = shared_graph(file)
+    source = checkpoint if checkpoint is not None else file.prefix
+    values = None
+    if source is not None and graph.index.variables:
+        values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
+    if name is None:
+        name = os.path.basename(os.path.abspath(path)).removesuffix(".meta")
+    return Model(Instance(file, graph, values), name)

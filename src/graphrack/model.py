@@ -1,0 +1,332 @@
+"""One isolated graph with its own variables."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphrack import _calls as calls
+from graphrack import _display
+from graphrack.engines import fetches as fetching
+from graphrack.engines.feeds import converter
+from graphrack.engines.interpreter.plan import uninitialized
+from graphrack.engines.interpreter.state import ModelState
+from graphrack.errors import GraphrackError, UnknownName, closest
+from graphrack.formats.tensor_spec import TensorSpec
+from graphrack.graph import interface
+from graphrack.graph.index import GraphIndex, Variable
+from graphrack.graph.interface import Operations, Signature
+from graphrack.instance import Instance
+
+if TYPE_CHECKING:
+    from graphrack.checkpoint import Checkpoint
+    from graphrack.restoring import Select
+
+Array = np.ndarray[Any, Any]
+
+
+class Model:
+    """One isolated graph with its own variables; made by `graphrack.load`.
+
+    Models share nothing that a caller could change: variables of the same names in two models are
+    different variables. All methods may be called from many threads: runs that change nothing go on
+    side by side, each on one state of the variables; runs that change variables take turns.
+    """
+
+    def __init__(self, instance: Instance, name: str):
+        self.name = name
+        self._instance = instance
+        self._lock = threading.Lock()
+        self._runs, self._failures, self._seconds = 0, 0, 0.0
+
+    # Running
+
+    def run(self, fetches: Any, feeds: Mapping[Any, Any] | None = None) -> Any:
+        """Computes `fetches` given `feeds`, as TensorFlow's `Session.run`.
+
+        Attributes:
+            fetches: a tensor's name (`"op:0"`), an operation's, or any nesting of lists, tuples and dicts
+                of names. An operation's bare name means its output where it has one, a tuple of them
+                where it has several, None where it has none (a train step).
+            feeds: names of tensors to array-likes; `"x"` is `"x:0"`, and any tensor may be fed. Values
+                are converted to the tensor's dtype where that loses nothing but precision.
+
+        Returns:
+            the values in the same nesting: arrays, NumPy scalars (`bytes` of strings) for rank 0.
+
+        Raises:
+            UnknownName: a name that the graph doesn't have; the message has the closest.
+            FeedError: a feed's dtype or shape doesn't fit, or a needed placeholder isn't fed.
+            UnsupportedOp: the fetches need ops that graphrack lacks.
+            UninitializedError: variables without values are read.
+            OpError: an op failed; the message names its node and inputs.
+        """
+        names = tuple(feeds) if feeds else ()
+        # Looked up first by what was passed as it is: the same call again costs two dict look-ups.
+        key = ("run", fetching.key(fetches), names)
+        instance = self._instance
+        call = instance.graph.kept.get(key)
+        if call is None:
+            with self._naming():
+                call = instance.graph.once(key, lambda: calls.compile_run(instance.graph, fetches, names))
+        return self._run(instance, call, feeds.values() if feeds else ())
+
+    def __call__(self, *args: Any, signature: str | None = None, **feeds: Any) -> Any:
+        """The model's prediction: `m(50)`, `m(x=50)`, `m({"x": 50})`, `m(x=50, signature="regress")`.
+
+        The output is that of the signature named; else of `serving_default`; else the one tensor that
+        a collection holds; else the only operation that nothing consumes. Inputs go by the signature's
+        keys or the placeholders' names; a single unnamed value is for the one input that needs one.
+
+        Returns:
+            the output's value; a dict of them where a signature has several.
+
+        Raises:
+            AmbiguousOutput: more than one candidate, or none; the message lists them.
+            and whatever `run` raises.
+        """
+        if len(args) > 1:
+            raise TypeError(f"a model takes one unnamed value; {len(args)} were given: name them, as m(x=..., y=...)")
+        positional = False
+        if args and isinstance(args[0], Mapping):
+            feeds = {**args[0], **feeds}
+        elif args:
+            positional = True
+        names = tuple(feeds)
+        key = ("call", signature, positional, names)
+        instance = self._instance
+        call = instance.graph.kept.get(key)
+        if call is None:
+            with self._naming():
+                call = instance.graph.once(
+                    key, lambda: calls.compile_call(instance.graph, signature, positional, names)
+                )
+        return self._run(instance, call, (args[0], *feeds.values()) if positional else feeds.values())
+
+    def _run(self, instance: Instance, call: calls.Call, values: Iterable[Any]) -> Any:
+        start = time.perf_counter()
+        try:
+            if not instance.prepared:
+                instance.prepare()
+            result = call.run(instance, values)
+        except Exception as error:
+            self._count(start, failed=1)
+            if isinstance(error, GraphrackError):
+                raise self._named(error)
+            raise
+        self._count(start, failed=0)
+        return result
+
+    def _count(self, start: float, failed: int) -> None:
+        seconds = time.perf_counter() - start
+        with self._lock:
+            self._runs += 1
+            self._failures += failed
+            self._seconds += seconds
+
+    def _named(self, error: GraphrackError) -> GraphrackError:
+        """The same error, saying which model it comes from."""
+        text = str(error)
+        prefix = f"model {self.name!r}: "
+        if not text.startswith("model "):
+            error.args = (prefix + text, *error.args[1:])
+        return error
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Adds the model's name to errors."""
+        try:
+            yield
+        except GraphrackError as error:
+            raise self._named(error)
+
+    # What it takes, gives and holds
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """Inputs by name: those of the default signature by its keys, else the placeholders."""
+        known = self.signatures
+        chosen = known.get(interface.DEFAULT_SIGNATURE) or (next(iter(known.values())) if len(known) == 1 else None)
+        if chosen is not None:
+            return dict(chosen.inputs)
+        return interface.inputs_by_node(self._index.placeholders, self._index)
+
+    @property
+    def outputs(self) -> dict[str, TensorSpec]:
+        """Outputs by name: what a call gives, or could mean where several are possible."""
+        return interface.outputs(self._index, self._instance.graph.meta_graph, self._instance.graph.saver)
+
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """Signatures by name."""
+        graph = self._instance.graph
+        return graph.once("signatures", lambda: interface.signatures(graph.meta_graph)).copy()
+
+    @property
+    def collections(self) -> dict[str, list[Any]]:
+        """The graph's collections; tensors in them are TensorSpecs, which `run` takes as they are."""
+        return interface.collections(self._index, self._instance.graph.meta_graph)
+
+    @property
+    def operations(self) -> Operations:
+        """The graph's operations by name."""
+        return Operations(self._index)
+
+    @property
+    def variables(self) -> Variables:
+        """The variables' values by name: reading gives a read-only view, assigning a new value."""
+        return Variables(self)
+
+    @property
+    def path(self) -> str:
+        """The file that the graph comes from."""
+        return self._instance.file.path
+
+    @property
+    def _index(self) -> GraphIndex:
+        return self._instance.graph.index
+
+    def __repr__(self) -> str:
+        return _display.text(self)
+
+    def _repr_html_(self) -> str:
+        return _display.html(self)
+
+    # Values
+
+    def restore(
+        self,
+        checkpoint: str | os.PathLike[str] | Checkpoint,
+        *,
+        select: Select = None,
+        scope: str | None = None,
+        rename: Mapping[str, str] | None = None,
+        strict: bool = True,
+    ) -> None:
+        """Takes variables' values from a checkpoint, by the graph's own restore nodes.
+
+        All of it happens or nothing: other threads see the old values or the new ones.
+
+        Attributes:
+            checkpoint: a prefix, or a `Checkpoint` (a view that selects, renames or averages, say).
+            select: only these of the model's variables: a glob, a list of names, or a predicate.
+            scope: the model's variable `scope/w` is found under the checkpoint's name `w`.
+            rename: checkpoint name to variable name.
+            strict: a selected variable that the checkpoint lacks, or whose shape or dtype differs, is an
+                error; otherwise it keeps its value.
+
+        Raises:
+            RestoreError: naming every variable that doesn't fit; nothing is changed.
+            FileError, CorruptCheckpoint: the checkpoint can't be read.
+        """
+        from graphrack.restoring import restore
+
+        instance = self._instance
+        with self._naming(), instance.preparing:
+            if select is not None or scope is not None or not strict:
+                instance.prepare()  # a partial restore comes on top of what loading restores
+            restore(instance, checkpoint, select, scope, rename, strict)
+            instance.checkpoint = None  # it has been replaced; what else a loader does is still to do
+            instance.prepare()
+
+    def initialize(self) -> None:
+        """Runs the graph's own initialisers, of variables and tables.
+
+        Raises:
+            GraphrackError: the graph has no initialisers, or one of them can't run.
+        """
+        from graphrack.restoring import initialize
+
+        instance = self._instance
+        with self._naming(), instance.preparing:
+            initialize(instance)
+            instance.checkpoint = None
+            instance.prepared = True
+
+    def save(self, prefix: str | os.PathLike[str], global_step: Any = None) -> str:
+        """Saves graph and values as TensorFlow's Saver does, and TensorFlow restores them.
+
+        Writes `prefix.data-…`, `prefix.index`, `prefix.meta` and the folder's `checkpoint` state file, each so
+        that a reader sees the old file or the new one, by the graph's own save nodes.
+
+        Attributes:
+            global_step: a number that is appended to the prefix: `model-1000`.
+
+        Returns:
+            the checkpoint's prefix.
+
+        Raises:
+            FileError: the folder can't be written, or the disk is full; the old checkpoint is intact.
+            UninitializedError: variables have no values.
+        """
+        from graphrack.saving import save
+
+        instance = self._instance
+        with self._naming():
+            instance.prepare()
+            return save(instance, prefix, global_step)
+
+
+class Variables(MutableMapping[str, Array]):
+    """A model's variables: names to values. Values are read-only views; assign to change one."""
+
+    def __init__(self, model: Model):
+        self._model = model
+
+    def _variable(self, name: str) -> Variable:
+        known = self._model._index.variables
+        if name not in known:
+            name = name.removesuffix(":0")
+        if name not in known:
+            raise UnknownName(f"model {self._model.name!r} has no variable {name!r}{closest(name, known)}")
+        return known[name]
+
+    @property
+    def _state(self) -> ModelState:
+        """The values, brought here first if loading left that to the first use."""
+        instance = self._model._instance
+        if not instance.prepared:
+            with self._model._naming():
+                instance.prepare()
+        return instance.state
+
+    def __getitem__(self, name: str) -> Array:
+        variable = self._variable(name)
+        try:
+            view: Array = np.asarray(self._state.values[variable.key]).view()
+        except KeyError:
+            raise self._model._named(uninitialized([variable.name])) from None
+        view.flags.writeable = False
+        return view
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        variable = self._variable(name)
+        with self._model._naming():
+            array = converter(variable.spec)(value)
+        # The caller keeps his array, and may go on writing into it.
+        self._state.update({variable.key: np.array(array)})
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"variable {name!r} belongs to the graph and can't be deleted; assign another value instead")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.removesuffix(":0") in self._model._index.variables
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._model._index.variables)
+
+    def __len__(self) -> int:
+        return len(self._model._index.variables)
+
+    def spec(self, name: str) -> TensorSpec:
+        """A variable's name, dtype and shape as the graph declares them."""
+        return self._variable(name).spec
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} variables of model {self._model.name!r}>"

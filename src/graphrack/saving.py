@@ -1,0 +1,67 @@
+"""Models to files: what `Model.save` writes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphrack.engines.interpreter.plan import uninitialized
+from graphrack.engines.interpreter.state import Access
+from graphrack.formats.bundle import BundleWriter
+from graphrack.formats.checkpoint_state import record_checkpoint
+from graphrack.formats.data_files import atomic_write
+from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef
+from graphrack.graph.saver import with_saver
+
+if TYPE_CHECKING:
+    from graphrack.instance import Instance
+
+
+def save(instance: Instance, prefix: str | os.PathLike[str], global_step: Any) -> str:
+    """What `Model.save` does; gives the prefix."""
+    path = os.fspath(prefix)
+    if global_step is not None:
+        path = f"{path}-{int(np.asarray(global_step))}"
+    _save_values(instance, path)
+    atomic_write(path + ".meta", meta_graph(instance).SerializeToString())
+    record_checkpoint(path)
+    return path
+
+
+def _save_values(instance: Instance, path: str) -> None:
+    graph, state = instance.graph, instance.state
+    saver = graph.saver
+    if saver is not None and saver.save is not None:
+        filename = {saver.filename: np.array(path.encode(errors="surrogateescape"), object)}
+        instance.execute([saver.save], filename, Access(write_prefix=path))
+        return
+    values = state.values
+    missing = [v for v in graph.index.variables.values() if v.key not in values]
+    if missing:
+        raise uninitialized(v.name for v in missing)
+    with BundleWriter(path) as writer:
+        for variable in sorted(graph.index.variables.values()):
+            writer.add(variable.name, np.asarray(values[variable.key]))
+
+
+def meta_graph(instance: Instance) -> MetaGraphDef:
+    """The model's MetaGraph; a graph that has no Saver gets one, so that TensorFlow can restore it."""
+    graph = instance.graph
+    result = MetaGraphDef()
+    if graph.meta_graph is not None:
+        result.CopyFrom(graph.meta_graph)
+    else:
+        result.graph_def.CopyFrom(instance.file.graph_def)
+    if not result.saver_def.restore_op_name:
+        if graph.saver is not None:
+            result.saver_def.filename_tensor_name = str(graph.saver.filename)
+            result.saver_def.save_tensor_name = str(graph.saver.save or "")
+            result.saver_def.restore_op_name = graph.saver.restore
+            result.saver_def.version = result.saver_def.V2
+        elif graph.index.variables:
+            extended, definition = with_saver(result.graph_def, graph.index.variables.values())
+            result.graph_def.CopyFrom(extended)
+            result.saver_def.CopyFrom(definition)
+    return result
