@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ops.channels import check_both_formats
 from ops.harness import check
 
 FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
@@ -17,41 +18,44 @@ def numbers(shape: tuple[int, ...], dtype: Any = np.float32, seed: int = 0) -> n
     return (values * 8 if np.dtype(dtype).kind in "iu" else values).astype(dtype)
 
 
-def arranged(values: tuple[Any, ...], data_format: str, ends: Any = 1) -> list[Any]:
-    """Values of spatial dimensions, with those of batch and depth where the format has them."""
-    return [ends, ends, *values] if data_format in ("NCHW", "NCDHW") else [ends, *values, ends]
+# TensorFlow's convolution of an empty batch of floats has its input's shape; that of doubles is right.
+BATCHES = st.sampled_from([(1, np.float32), (2, np.float32), (3, np.float64), (0, np.float64)])
 
 
-def image(shape: tuple[int, ...], data_format: str, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
-    values = numbers(shape, dtype)
-    return np.ascontiguousarray(np.moveaxis(values, -1, 1)) if data_format in ("NCHW", "NCDHW") else values
+def paddings(draw: st.DrawFn) -> dict[str, Any]:
+    padding = draw(st.sampled_from(["SAME", "VALID", "EXPLICIT"]))
+    explicit = [0, 0, *draw(st.tuples(*[st.integers(0, 3)] * 4)), 0, 0] if padding == "EXPLICIT" else []
+    return {"padding": padding, "explicit_paddings": explicit}
+
+
+def sizes_for(draw: st.DrawFn, padding: str, kernel: tuple[int, ...], dilations: tuple[int, ...]) -> tuple[int, ...]:
+    """Windows that fit: TensorFlow's kernel for floats makes up a shape where there is no output."""
+    least = [1 if padding == "SAME" else (k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    return draw(st.tuples(*(st.integers(n, n + 8) for n in least)))
 
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> dict[str, Any]:
-    data_format = draw(st.sampled_from(["NHWC", "NHWC", "NCHW"]))
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     depth, out_depth = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-    sizes = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    pads = paddings(draw)
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    padding = draw(st.sampled_from(["SAME", "VALID", "EXPLICIT"]))
-    pads = draw(st.tuples(*[st.integers(0, 3)] * 4)) if padding == "EXPLICIT" else ()
-    explicit = arranged((pads[:2], pads[2:]), data_format, (0, 0)) if pads else []
+    dilations = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    sizes = sizes_for(draw, pads["padding"], kernel, dilations)
+    batch, dtype = draw(BATCHES)
     return {
-        "input": image((draw(st.integers(0, 3)), *sizes, depth), data_format),
-        "filter": numbers((*kernel, depth // groups, out_depth), seed=1),
-        "strides": arranged(draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), data_format),
-        "dilations": arranged(draw(st.tuples(st.integers(1, 2), st.integers(1, 2))), data_format),
-        "padding": padding,
-        "explicit_paddings": [n for pair in explicit for n in pair],
-        "data_format": data_format,
+        "input": numbers((batch, *sizes, depth), dtype),
+        "filter": numbers((*kernel, depth // groups, out_depth), dtype, seed=1),
+        "strides": [1, *draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), 1],
+        "dilations": [1, *dilations, 1],
+        **pads,
     }
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(convolutions())
 def test_conv2d_of_any_attributes(arguments: dict[str, Any]) -> None:
-    check("Conv2D", **arguments)
+    check_both_formats("Conv2D", ("input",), **arguments)
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, np.int32])
@@ -107,59 +111,64 @@ def test_conv2d_refuses_what_tensorflow_refuses(
     input: tuple[int, ...], filter: tuple[int, ...], changes: dict[str, Any]
 ) -> None:
     arguments = {"strides": [1, 1, 1, 1], "padding": "VALID"} | changes
-    check("Conv2D", input=numbers(input), filter=numbers(filter), **arguments)
+    # In doubles: TensorFlow's kernel for floats gives up the process, or makes up a shape, at some of these.
+    check("Conv2D", input=numbers(input, np.float64), filter=numbers(filter, np.float64), **arguments)
 
 
 @st.composite
 def volumes(draw: st.DrawFn) -> dict[str, Any]:
-    data_format = draw(st.sampled_from(["NDHWC", "NDHWC", "NCDHW"]))
     three = st.tuples(*[st.integers(1, 3)] * 3)
-    depth = draw(st.integers(1, 3))
+    kernel, depth = draw(three), draw(st.integers(1, 3))
+    padding = draw(st.sampled_from(["SAME", "VALID"]))
+    batch, dtype = draw(BATCHES)
+    dilations, strides = draw(st.sampled_from([(1, 1, 1), (1, 1, 1), (2, 1, 2)])), draw(three)
+    if dtype != np.float32:  # TensorFlow's kernel for doubles knows no dilation, and centres windows smaller than
+        dilations = strides = (1, 1, 1)  # their stride, against its own rule for SAME
+    sizes = sizes_for(draw, padding, kernel, dilations)
     return {
-        "input": image((draw(st.integers(0, 2)), *draw(st.tuples(*[st.integers(1, 6)] * 3)), depth), data_format),
-        "filter": numbers((*draw(three), depth, draw(st.integers(1, 3))), seed=1),
-        "strides": arranged(draw(three), data_format),
-        "dilations": arranged(draw(st.sampled_from([(1, 1, 1), (1, 1, 1), (2, 1, 2)])), data_format),
-        "padding": draw(st.sampled_from(["SAME", "VALID"])),
-        "data_format": data_format,
+        "input": numbers((batch, *sizes, depth), dtype),
+        "filter": numbers((*kernel, depth, draw(st.integers(1, 3))), dtype, seed=1),
+        "strides": [1, *strides, 1],
+        "dilations": [1, *dilations, 1],
+        "padding": padding,
     }
 
 
 @settings(max_examples=80, deadline=None)
 @given(volumes())
 def test_conv3d_of_any_attributes(arguments: dict[str, Any]) -> None:
-    check("Conv3D", **arguments)
+    check_both_formats("Conv3D", ("input",), **arguments)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_conv3d_of_every_dtype(dtype: Any) -> None:
-    arguments = {"strides": [1, 1, 2, 1, 1], "padding": "SAME", "refused": False}
+    loose = 2e-2 if dtype == np.float16 else None  # TensorFlow adds halves one by one, each time rounded
+    arguments = {"strides": [1, 1, 2, 1, 1], "padding": "SAME", "refused": False, "rtol": loose, "atol": loose}
     check("Conv3D", input=numbers((1, 4, 5, 3, 2), dtype), filter=numbers((2, 3, 2, 2, 3), dtype), **arguments)
 
 
 @st.composite
 def depthwise(draw: st.DrawFn) -> dict[str, Any]:
-    data_format = draw(st.sampled_from(["NHWC", "NHWC", "NCHW"]))
-    padding = draw(st.sampled_from(["SAME", "VALID", "EXPLICIT"]))
-    pads = draw(st.tuples(*[st.integers(0, 2)] * 4)) if padding == "EXPLICIT" else ()
-    explicit = arranged((pads[:2], pads[2:]), data_format, (0, 0)) if pads else []
-    depth, stride = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    dilation = draw(st.sampled_from([1, 1, 2]))
+    pads = paddings(draw)
+    kernel = draw(st.tuples(*[st.integers(1, 3)] * 2))
+    depth, stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 2]))
+    batch, dtype = draw(BATCHES)
+    if dtype != np.float32:
+        dilation = 1  # TensorFlow's kernel for doubles knows no dilation
+    sizes = sizes_for(draw, pads["padding"], kernel, (dilation, dilation))
     return {
-        "input": image((draw(st.integers(0, 2)), *draw(st.tuples(*[st.integers(1, 8)] * 2)), depth), data_format),
-        "filter": numbers((*draw(st.tuples(*[st.integers(1, 3)] * 2)), depth, draw(st.integers(1, 3))), seed=1),
-        "strides": arranged((stride, stride), data_format),
-        "dilations": arranged((dilation, dilation), data_format),
-        "padding": padding,
-        "explicit_paddings": [n for pair in explicit for n in pair],
-        "data_format": data_format,
+        "input": numbers((batch, *sizes, depth), dtype),
+        "filter": numbers((*kernel, depth, draw(st.integers(1, 3))), dtype, seed=1),
+        "strides": [1, stride, stride, 1],
+        "dilations": [1, dilation, dilation, 1],
+        **pads,
     }
 
 
 @settings(max_examples=150, deadline=None)
 @given(depthwise())
 def test_depthwise_of_any_attributes(arguments: dict[str, Any]) -> None:
-    check("DepthwiseConv2dNative", **arguments)
+    check_both_formats("DepthwiseConv2dNative", ("input",), **arguments)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -51,7 +51,7 @@ def test_cross_entropy_of_other_shapes(features: tuple[int, ...], labels: tuple[
     check("SoftmaxCrossEntropyWithLogits", features=numbers(features, np.float32), labels=numbers(labels, np.float32, 1))
 
 
-def test_a_label_of_zero_hides_an_infinite_logit() -> None:
+def test_a_label_of_zero_times_an_infinite_logit_is_nan() -> None:
     features = np.array([[-np.inf, 0, 1], [0, -np.inf, 1]], np.float32)
     labels = np.array([[0, 0, 1], [0, 1, 0]], np.float32)
     check("SoftmaxCrossEntropyWithLogits", features=features, labels=labels, refused=False)

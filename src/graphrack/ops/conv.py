@@ -17,11 +17,11 @@ from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks
 
 def groups_of(op_name: str, depth: int, filter: Array) -> int:
     """How many groups of channels a filter [..., depth / groups, out_depth] splits the input into."""
-    if not filter.size:
+    if 0 in filter.shape[:-1]:
         raise ValueError(f"{op_name}'s filter has shape {filter.shape}, expected no dimension of 0")
     group_depth, out_depth = filter.shape[-2:]
     groups = depth // group_depth
-    if depth % group_depth or not groups or out_depth % groups:
+    if depth % group_depth or (groups and out_depth % groups):
         raise ValueError(
             f"{op_name}'s filter of shape {filter.shape} doesn't fit an input of depth {depth}: the depth must "
             "be a multiple of the filter's last dimension but one, and the last a multiple of their quotient"
@@ -54,7 +54,7 @@ def convolution(windows: Windows) -> Kernel:
         groups = groups_of(op_name, depth, filter)
         outs, pads = windows.place(tuple(sizes), tuple(kernel))
         shape = (batch, *outs, out_depth)
-        if not prod(shape):
+        if not prod(shape) or not depth:
             return np.zeros(shape, input.dtype)
         taps = prod(kernel)
         input = padded(input, pads)

@@ -11,7 +11,7 @@ from graphrack.formats.dtypes import FLOAT, DType
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
-from graphrack.ops.windows import Sizes, Windows, spatial_of
+from graphrack.ops.windows import Sizes, Windows
 
 
 def lowest(T: DType) -> Any:
@@ -20,9 +20,7 @@ def lowest(T: DType) -> Any:
         return T.numpy.type(np.iinfo(T.numpy).min)
     if T.numpy.kind == "f":
         return np.finfo(T.numpy).min
-    import ml_dtypes
-
-    return np.float32(ml_dtypes.finfo(T.numpy).min)
+    return -np.inf  # bfloat16
 
 
 def reach(size: int, out: int, stride: int, at: int, before: int) -> tuple[slice, slice]:
@@ -86,7 +84,11 @@ def _max_pool_depth(op_name: str, window: int, stride: int) -> Kernel:
                 f"{op_name} over depth needs a window of {window} that equals its stride {stride} and divides "
                 f"the depth {depth}"
             )
-        return input.reshape(*input.shape[:-1], depth // window, window).max(axis=-1)
+        parts = input.reshape(*input.shape[:-1], depth // window, window)
+        result = parts[..., 0]
+        for i in range(1, window):  # not a maximum for NaN: only what compares greater replaces the first
+            result = np.where(parts[..., i] > result, parts[..., i], result)
+        return result
 
     return run
 
@@ -102,15 +104,13 @@ def max_pool(
 ) -> Kernel:
     """The kernel of MaxPool for these attributes."""
     if data_format == b"NHWC" and len(ksize) == 4 and len(strides) == 4 and ksize[3] > 1:
-        if (*ksize[:3], *strides[:3]) != (1, 1, 1, 1, 1, 1):
+        if tuple(ksize[:3]) != (1, 1, 1):
             raise ValueError(f"{op_name} pools either over space or over depth, found ksize {list(ksize)}")
         return _max_pool_depth(op_name, ksize[3], strides[3])
     windows = Windows(
         op_name, data_format, strides=strides, padding=padding, explicit_paddings=explicit_paddings
     )
-    kernel = spatial_of(op_name, "ksize", ksize, 2, windows.channels_first)
-    if ksize[0] != 1 or ksize[1 if windows.channels_first else 3] != 1:
-        raise ValueError(f"{op_name} can't pool over batch, nor over depth as well; found ksize {list(ksize)}")
+    kernel = windows.spatial("ksize", ksize)
     for size, pair in zip(kernel, windows.paddings, strict=True):
         if max(pair) >= size:
             raise ValueError(
@@ -146,7 +146,7 @@ def AvgPool(
     *, T: DType, ksize: Sequence[int], strides: Sequence[int], padding: bytes, data_format: bytes = b"NHWC"
 ) -> Kernel:
     windows = Windows("AvgPool", data_format, strides=strides, padding=padding)
-    kernel = spatial_of("AvgPool", "ksize", ksize, 2, windows.channels_first)
+    kernel = windows.spatial("ksize", ksize)
     return widened(T, windows.formatted(_average_pool(windows, kernel), 0))
 
 
@@ -172,7 +172,7 @@ def MaxPool3D(
     *, T: DType, ksize: Sequence[int], strides: Sequence[int], padding: bytes, data_format: bytes = b"NDHWC"
 ) -> Kernel:
     windows = Windows("MaxPool3D", data_format, strides=strides, padding=padding, rank=3)
-    kernel = spatial_of("MaxPool3D", "ksize", ksize, 3, windows.channels_first)
+    kernel = windows.spatial("ksize", ksize)
     return widened(T, windows.formatted(_max_pool(windows, kernel, T), 0))
 
 
@@ -181,5 +181,5 @@ def AvgPool3D(
     *, T: DType, ksize: Sequence[int], strides: Sequence[int], padding: bytes, data_format: bytes = b"NDHWC"
 ) -> Kernel:
     windows = Windows("AvgPool3D", data_format, strides=strides, padding=padding, rank=3)
-    kernel = spatial_of("AvgPool3D", "ksize", ksize, 3, windows.channels_first)
+    kernel = windows.spatial("ksize", ksize)
     return widened(T, windows.formatted(_average_pool(windows, kernel), 0))

@@ -65,8 +65,7 @@ def _cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]:
         return np.zeros(features.shape[0], features.dtype), np.zeros_like(features)
     shifted, softmax = _exponentials(features)
     total = softmax.sum(axis=1, keepdims=True)
-    # A label of zero contributes nothing, an infinite logarithm included.
-    loss = np.where(labels == 0, 0, labels * (np.log(total) - shifted)).sum(axis=1)
+    loss = (labels * (np.log(total) - shifted)).sum(axis=1)
     softmax /= total
     softmax -= labels
     return loss, softmax

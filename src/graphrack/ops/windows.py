@@ -6,10 +6,9 @@ their channels last (NHWC, NDHWC) unless said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,8 @@ class Windows:
             formats = [name for name, (spatial, _) in _FORMATS.items() if spatial == rank]
             raise ValueError(f"{op_name}'s data_format is {data_format!r}, expected one of {formats}")
         self.rank = rank
-        self.strides = self._spatial("strides", strides)
-        self.dilations = self._spatial("dilations", dilations or (1,) * (rank + 2))
+        self.strides = self.spatial("strides", strides)
+        self.dilations = self.spatial("dilations", dilations or (1,) * (rank + 2))
         if padding not in (b"SAME", b"VALID", b"EXPLICIT"):
             raise ValueError(f"{op_name}'s padding is {padding!r}, expected b'SAME', b'VALID' or b'EXPLICIT'")
         self.padding = padding
@@ -67,12 +66,15 @@ class Windows:
                 "expected them empty unless padding is b'EXPLICIT'"
             )
 
-    def _spatial(self, name: str, values: Sequence[int]) -> Sizes:
-        picked = spatial_of(self.op_name, name, values, self.rank, self.channels_first)
-        batch, depth = values[0], values[1 if self.channels_first else -1]
-        if (batch, depth) != (1, 1):
+    def spatial(self, name: str, values: Sequence[int]) -> Sizes:
+        """The spatial ones among an attribute's values; those of batch and depth must be 1."""
+        if len(values) != self.rank + 2 or min(values) < 1:
+            raise ValueError(
+                f"{self.op_name}'s {name} are {list(values)}, expected {self.rank + 2} positive numbers"
+            )
+        if values[0] != 1 or values[1 if self.channels_first else -1] != 1:
             raise ValueError(f"{self.op_name}'s {name} are {list(values)}, expected 1 for batch and depth")
-        return picked
+        return tuple(values[2:] if self.channels_first else values[1:-1])
 
     def _explicit(self, flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
         pairs = tuple(zip(flat[::2], flat[1::2], strict=False))
@@ -82,9 +84,7 @@ class Windows:
                 "numbers, none of them negative"
             )
         spatial = pairs[2:] if self.channels_first else pairs[1:-1]
-        if any(sum(pair) for pair in pairs) != any(sum(pair) for pair in spatial) or any(
-            sum(pair) for pair in (pairs[0], pairs[1] if self.channels_first else pairs[-1])
-        ):
+        if any(pairs[0]) or any(pairs[1 if self.channels_first else -1]):
             raise ValueError(f"{self.op_name} can't pad batch or depth, found explicit_paddings {list(flat)}")
         return spatial
 
@@ -162,13 +162,6 @@ def channels_last(kernel: Kernel, rank: int, *images: int) -> Kernel:
     return run
 
 
-def spatial_of(op_name: str, name: str, values: Sequence[int], rank: int, channels_first: bool) -> Sizes:
-    """The spatial ones among values given for each dimension; all must be positive."""
-    if len(values) != rank + 2 or min(values) < 1:
-        raise ValueError(f"{op_name}'s {name} are {list(values)}, expected {rank + 2} positive numbers")
-    return tuple(values[2:] if channels_first else values[1:-1])
-
-
 @lru_cache(maxsize=4096)
 def _place(
     size: int, window: int, stride: int, dilation: int, padding: bytes, pair: tuple[int, int]
@@ -222,21 +215,3 @@ def offsets(kernel: Sizes) -> Iterator[tuple[int, ...]]:
     """Every position in a window."""
     return product(*map(range, kernel))
 
-
-def size_of(sizes: Sizes) -> int:
-    """How many elements an array of these sizes has."""
-    return prod(sizes)
-
-
-__all__ = [
-    "CHUNK_BYTES",
-    "MOST_CHUNK_BYTES",
-    "Sizes",
-    "Windows",
-    "channels_last",
-    "chunks",
-    "offsets",
-    "padded",
-    "size_of",
-    "spatial_of",
-]
