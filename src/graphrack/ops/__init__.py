@@ -14,6 +14,7 @@ MODULES: tuple[str, ...] = (
     "pool",
     "reduction",
     "random",
+    "random_stateless",
     "shape",
     "slicing",
     "softmax",

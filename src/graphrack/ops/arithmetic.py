@@ -1,0 +1,235 @@
+"""Arithmetic of two or more tensors: sums, products, quotients, remainders, powers, extremes.
+
+Operands broadcast as NumPy's do, which are TensorFlow's rules. Integers wrap around on overflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops._arguments import scalar
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, op, register, specialized
+from graphrack.ops.runtime import Array
+
+register("AddV2", np.add)
+register("Sub", np.subtract)
+register("Mul", np.multiply)
+register("Maximum", np.maximum)
+register("Minimum", np.minimum)
+register("NextAfter", np.nextafter)
+
+
+@specialized("Add")
+def Add(*, T: DType) -> Kernel:
+    if not T.is_string:
+        return np.add
+
+    def join(x: Array, y: Array) -> Any:
+        # Of two objects of rank 0 NumPy gives the bare bytes.
+        out = np.empty(np.broadcast_shapes(x.shape, y.shape), object)
+        np.add(x, y, out=out)
+        return out
+
+    return join
+
+
+@op("AddN", "AccumulateNV2")
+def AddN(*inputs: Array) -> Any:
+    shape = inputs[0].shape
+    for i, value in enumerate(inputs):
+        if value.shape != shape:
+            raise ValueError(f"inputs must have one shape, got {shape} for input 0 and {value.shape} for {i}")
+    if len(inputs) == 1:
+        return inputs[0]
+    total = np.add(inputs[0], inputs[1])
+    for value in inputs[2:]:
+        total = np.add(total, value, out=total) if shape else total + value
+    return total
+
+
+def divide(T: DType) -> Kernel:
+    """True division of floats; of complex numbers too, with NaN for any division by zero."""
+    if T.numpy.kind != "c":
+        return np.divide
+    nan = T.numpy.type(complex("nan+nanj"))
+
+    def divide_complex(x: Array, y: Array) -> Any:
+        out = np.divide(x, y)
+        zero = np.equal(y, 0)
+        return np.where(zero, nan, out) if zero.any() else out
+
+    return divide_complex
+
+
+def truncate_divide(x: Array, y: Any) -> Any:
+    """Quotients of integers, rounded towards zero; those by zero are unspecified."""
+    if x.dtype.kind == "u":
+        return np.floor_divide(x, y)
+    return np.floor_divide(x - np.fmod(x, y), y)
+
+
+def _checked(quotient: Kernel) -> Kernel:
+    """A quotient or remainder of integers that refuses zero, where there is anything to divide."""
+
+    def run(x: Array, y: Array) -> Any:
+        out = quotient(x, y)
+        if not y.all() and out.size:
+            raise ValueError(f"integer division by zero: y ({y.dtype}, shape {y.shape}) holds a zero")
+        return out
+
+    return run
+
+
+def _is_integer(T: DType) -> bool:
+    return T.numpy.kind in "iu"
+
+
+@specialized("RealDiv")
+def RealDiv(*, T: DType) -> Kernel:
+    return divide(T)
+
+
+@specialized("Div")
+def Div(*, T: DType) -> Kernel:
+    return _checked(truncate_divide) if _is_integer(T) else divide(T)
+
+
+@specialized("TruncateDiv")
+def TruncateDiv(*, T: DType) -> Kernel:
+    return _checked(truncate_divide) if _is_integer(T) else lambda x, y: np.trunc(x / y)
+
+
+@specialized("FloorDiv")
+def FloorDiv(*, T: DType) -> Kernel:
+    # For floats not NumPy's floor_divide, which rounds after the exact quotient: there 1 // 0.1 is 9.
+    return _checked(np.floor_divide) if _is_integer(T) else lambda x, y: np.floor(x / y)
+
+
+@specialized("Mod", "TruncateMod")
+def TruncateMod(*, T: DType) -> Kernel:
+    return _checked(np.fmod) if _is_integer(T) else widened(T, np.fmod)
+
+
+def _floor_mod(x: Array, y: Array) -> Any:
+    # Not NumPy's remainder: a result of zero has the sign of x here.
+    out = np.fmod(x, y)
+    return np.where((out != 0) & ((out < 0) != (y < 0)), out + y, out)
+
+
+@specialized("FloorMod")
+def FloorMod(*, T: DType) -> Kernel:
+    return _checked(np.remainder) if _is_integer(T) else widened(T, _floor_mod)
+
+
+@specialized("MulNoNan")
+def MulNoNan(*, T: DType) -> Kernel:
+    zero = T.numpy.type(0)
+    return lambda x, y: np.where(y == zero, zero, x * y)
+
+
+@specialized("DivNoNan")
+def DivNoNan(*, T: DType) -> Kernel:
+    zero = T.numpy.type(0)
+    return lambda x, y: np.where(y == zero, zero, x / y)
+
+
+def _zero_where_x_is_zero(T: DType, function: Kernel) -> Kernel:
+    def run(x: Array, y: Array) -> Any:
+        return np.where(x == 0, x.dtype.type(0), function(x, y))
+
+    return widened(T, run)
+
+
+@specialized("Xdivy")
+def Xdivy(*, T: DType) -> Kernel:
+    return _zero_where_x_is_zero(T, divide(T))
+
+
+@specialized("Xlogy")
+def Xlogy(*, T: DType) -> Kernel:
+    return _zero_where_x_is_zero(T, lambda x, y: x * np.log(y))
+
+
+@specialized("Xlog1py")
+def Xlog1py(*, T: DType) -> Kernel:
+    return _zero_where_x_is_zero(T, lambda x, y: x * np.log1p(y))
+
+
+@op("Pow")
+def Pow(x: Array, y: Array) -> Any:
+    # NumPy refuses integers to negative powers as TensorFlow does.
+    return np.power(x, y)
+
+
+@specialized("SquaredDifference")
+def SquaredDifference(*, T: DType) -> Kernel:
+    def squared(x: Array, y: Array) -> Any:
+        difference = x - y
+        return difference * difference
+
+    def squared_complex(x: Array, y: Array) -> Any:
+        difference = x - y
+        return difference * np.conjugate(difference)
+
+    return squared_complex if T.numpy.kind == "c" else squared
+
+
+@specialized("Atan2")
+def Atan2(*, T: DType) -> Kernel:
+    return widened(T, np.arctan2)
+
+
+@op("ClipByValue")
+def ClipByValue(t: Array, clip_value_min: Array, clip_value_max: Array) -> Any:
+    if t.dtype.kind == "c":  # the parts are clipped as if they were two numbers
+        out = np.empty(t.shape, t.dtype)
+        out.real = ClipByValue(t.real, clip_value_min.real, clip_value_max.real)
+        out.imag = ClipByValue(t.imag, clip_value_min.imag, clip_value_max.imag)
+        return out
+    for name, bound in (("clip_value_min", clip_value_min), ("clip_value_max", clip_value_max)):
+        if bound.ndim and bound.shape != t.shape:
+            raise ValueError(f"{name} must be a scalar or have t's shape {t.shape}, got shape {bound.shape}")
+    # In this order: where the bounds cross, the lower one wins.
+    below = np.minimum(t, _bound(clip_value_max, t))
+    return np.maximum(below, _bound(clip_value_min, below))
+
+
+def _bound(bound: Array, t: Array) -> Any:
+    """The bound, with `t` itself in place of NaNs: these bound nothing."""
+    if bound.dtype.kind in "iu":
+        return bound
+    absent = np.isnan(bound)
+    return np.where(absent, t, bound) if absent.any() else bound
+
+
+@op("Cross")
+def Cross(a: Array, b: Array) -> Any:
+    if a.shape != b.shape:
+        raise ValueError(f"a and b must have one shape, got {a.shape} and {b.shape}")
+    if not a.ndim or a.shape[-1] != 3:
+        raise ValueError(f"a and b must have a last dimension of 3, got shape {a.shape}")
+    product = np.empty(a.shape, a.dtype)
+    for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        product[..., i] = a[..., j] * b[..., k] - a[..., k] * b[..., j]
+    return product
+
+
+@op("LinSpace")
+def LinSpace(start: Array, stop: Array, num: Array) -> Any:
+    for name, value in (("start", start), ("stop", stop)):
+        if value.ndim:
+            raise ValueError(f"{name} must be a scalar, got shape {value.shape}")
+    count = scalar("num", num)
+    if count <= 0:
+        raise ValueError(f"num must be at least 1, got {count}")
+    out = np.arange(count, dtype=start.dtype)
+    if count > 1:
+        out *= (stop - start) / start.dtype.type(count - 1)
+        out += start
+        out[-1] = stop
+    out[0] = start
+    return out

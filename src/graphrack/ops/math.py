@@ -1,0 +1,116 @@
+"""Elementwise functions of one tensor, and complex numbers' parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DTYPES, DType
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, op, register, specialized
+from graphrack.ops.runtime import Array
+
+COMPLEX64 = DTYPES[8]
+
+for _name, _function in {
+    "Abs": np.absolute,
+    "Ceil": np.ceil,
+    "ComplexAbs": np.absolute,
+    "Cos": np.cos,
+    "Exp": np.exp,
+    "Expm1": np.expm1,
+    "Floor": np.floor,
+    "IsFinite": np.isfinite,
+    "IsInf": np.isinf,
+    "IsNan": np.isnan,
+    "Log": np.log,
+    "Log1p": np.log1p,
+    "Neg": np.negative,
+    "Rint": np.rint,
+    "Sign": np.sign,
+    "Sin": np.sin,
+    "Sqrt": np.sqrt,
+    "Square": np.square,
+    "Tan": np.tan,
+    "Tanh": np.tanh,
+}.items():
+    register(_name, _function)
+
+for _name, _function in {
+    "Acos": np.arccos,
+    "Acosh": np.arccosh,
+    "Asin": np.arcsin,
+    "Asinh": np.arcsinh,
+    "Atan": np.arctan,
+    "Atanh": np.arctanh,
+    "Cosh": np.cosh,
+    "Sinh": np.sinh,
+}.items():
+    register(_name, _function)
+
+
+@specialized("Round")
+def Round(*, T: DType) -> Kernel:
+    return np.positive if T.numpy.kind in "iu" else np.rint
+
+
+@specialized("Reciprocal", "Inv")
+def Reciprocal(*, T: DType) -> Kernel:
+    if T.numpy.kind != "c":
+        one = T.numpy.type(1)
+        return lambda x: one / x
+    nan = T.numpy.type(complex("nan+nanj"))
+    return lambda x: np.where(x == 0, nan, np.reciprocal(x))
+
+
+@specialized("Rsqrt")
+def Rsqrt(*, T: DType) -> Kernel:
+    return widened(T, lambda x: np.reciprocal(np.sqrt(x)))
+
+
+def sigmoid(x: Array) -> Any:
+    """1 / (1 + exp(-x)), in one new array."""
+    out = np.negative(x)
+    if not x.ndim:
+        return np.reciprocal(1 + np.exp(out))
+    np.exp(out, out=out)
+    out += 1
+    return np.reciprocal(out, out=out)
+
+
+@specialized("Sigmoid")
+def Sigmoid(*, T: DType) -> Kernel:
+    return widened(T, sigmoid)
+
+
+@specialized("Complex")
+def Complex(*, Tout: DType = COMPLEX64) -> Kernel:
+    dtype = Tout.numpy
+
+    def run(real: Array, imag: Array) -> Any:
+        # Not real + 1j * imag: infinite parts would give NaN ones.
+        out = np.empty(np.broadcast_shapes(real.shape, imag.shape), dtype)
+        out.real = real
+        out.imag = imag
+        return out
+
+    return run
+
+
+@op("Real")
+def Real(input: Array) -> Any:
+    return input.real
+
+
+@op("Imag")
+def Imag(input: Array) -> Any:
+    return input.imag
+
+
+register("Conj", np.conjugate)
+
+
+@op("Angle")
+def Angle(input: Array) -> Any:
+    return np.arctan2(input.imag, input.real)

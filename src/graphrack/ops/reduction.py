@@ -1,0 +1,195 @@
+"""Reductions over axes given as a tensor, and the places of extremes."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
+
+from graphrack.formats.dtypes import INT64, DType
+from graphrack.ops._arguments import axis_of, scalar
+from graphrack.ops.arithmetic import truncate_divide
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+
+# NumPy's stubs know keepdims as a literal only.
+_add: Kernel = np.add.reduce
+_and: Kernel = np.logical_and.reduce
+_multiply: Kernel = np.multiply.reduce
+_or: Kernel = np.logical_or.reduce
+
+STAGED_FROM = 16384
+"""Sums of floats over fewer elements than this go to NumPy as they are."""
+
+
+def _axes(reduction_indices: Array) -> tuple[int, ...]:
+    """The axes, which TensorFlow takes in a tensor of any rank. NumPy checks range and repetition."""
+    return tuple(reduction_indices.reshape(-1).tolist())
+
+
+def float_sum(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
+    """Sums of floats; the rounding error of n summands grows with √n at most, not with n.
+
+    NumPy adds pairwise along a contiguous last axis only; elsewhere it adds value after value. So axes
+    are summed one at a time here (adjacent ones as one where memory allows), in √n parts where long.
+    """
+    if x.size < STAGED_FROM:
+        return _add(x, axes, keepdims=keep)
+    summed = set(normalize_axis_tuple(axes, x.ndim))
+    kept = tuple(1 if i in summed else size for i, size in enumerate(x.shape))
+    shape = kept if keep else tuple(size for i, size in enumerate(kept) if i not in summed)
+    groups = [list(axes) for _, axes in groupby(range(x.ndim), summed.__contains__)]
+    if x.flags.c_contiguous:
+        x = x.reshape([math.prod(x.shape[i] for i in group) for group in groups])
+    else:
+        groups = [[i] for i in range(x.ndim)]
+    for axis in reversed(range(x.ndim)):
+        if groups[axis][0] in summed:
+            x = _sum_along(x, axis)
+    return x.reshape(shape)
+
+
+def _sum_along(x: Array, axis: int) -> Any:
+    length = x.shape[axis]
+    if length < 256 or (axis == x.ndim - 1 and x.strides[axis] == x.itemsize):
+        return _add(x, axis, keepdims=True)
+    parts = math.isqrt(length)
+    whole = length - length % parts
+    before = (slice(None),) * axis
+    even, rest = (*before, slice(whole)), (*before, slice(whole, None))
+    split = (*x.shape[:axis], parts, whole // parts, *x.shape[axis + 1 :])
+    total = _add(x[even].reshape(split), axis + 1)
+    total = _add(total, axis, keepdims=True)
+    if whole < length:
+        total += _add(x[rest], axis, keepdims=True)
+    return total
+
+
+def _count(x: Array, axes: tuple[int, ...]) -> int:
+    """How many elements go into each result."""
+    return math.prod(x.shape[axis] for axis in axes)
+
+
+def _is_float(T: DType) -> bool:
+    return T.numpy.kind not in "biu"
+
+
+def lowest(dtype: np.dtype[Any]) -> Any:
+    """The least value of a real type: what a maximum starts from."""
+    return dtype.type(np.iinfo(dtype).min if dtype.kind in "iu" else -math.inf)
+
+
+def highest(dtype: np.dtype[Any]) -> Any:
+    """The greatest value of a real type: what a minimum starts from."""
+    return dtype.type(np.iinfo(dtype).max if dtype.kind in "iu" else math.inf)
+
+
+@specialized("Sum")
+def Sum(*, T: DType, keep_dims: bool = False) -> Kernel:
+    if _is_float(T):
+        # For half TensorFlow rounds partial sums, in an order that depends on shapes and threads; here
+        # sums are taken in float32 and rounded once.
+        return widened(T, lambda x, indices: float_sum(x, _axes(indices), keep_dims))
+    # NumPy alone would sum small integers in larger ones.
+    return lambda x, indices: _add(x, _axes(indices), x.dtype, keepdims=keep_dims)
+
+
+@specialized("Mean")
+def Mean(*, T: DType, keep_dims: bool = False) -> Kernel:
+    of_none = 1 if T.numpy.kind == "c" else 0  # NaN, but zero of complex numbers
+
+    def mean(x: Array, indices: Array) -> Any:
+        axes = _axes(indices)
+        return float_sum(x, axes, keep_dims) / (_count(x, axes) or of_none)
+
+    # Means of integers are rounded towards zero; their sums wrap around in 64 bits.
+    dtype = T.numpy
+    wide = np.uint64 if dtype.kind == "u" else np.int64
+
+    def integer_mean(x: Array, indices: Array) -> Any:
+        axes = _axes(indices)
+        total = _add(x, axes, wide, keepdims=keep_dims)
+        return truncate_divide(total, wide(_count(x, axes) or 1)).astype(dtype)
+
+    return widened(T, mean) if _is_float(T) else integer_mean
+
+
+@specialized("Prod")
+def Prod(*, T: DType, keep_dims: bool = False) -> Kernel:
+    return widened(T, lambda x, indices: _multiply(x, _axes(indices), x.dtype, keepdims=keep_dims))
+
+
+def _extreme(reduce: Kernel, identity: Any, keep: bool) -> Kernel:
+    def run(x: Array, indices: Array) -> Any:
+        if x.size:
+            return reduce(x, _axes(indices), keepdims=keep)
+        return reduce(x, _axes(indices), keepdims=keep, initial=identity)
+
+    return run
+
+
+@specialized("Max")
+def Max(*, T: DType, keep_dims: bool = False) -> Kernel:
+    return _extreme(np.maximum.reduce, lowest(T.numpy), keep_dims)
+
+
+@specialized("Min")
+def Min(*, T: DType, keep_dims: bool = False) -> Kernel:
+    return _extreme(np.minimum.reduce, highest(T.numpy), keep_dims)
+
+
+@specialized("All")
+def All(*, keep_dims: bool = False) -> Kernel:
+    return lambda x, indices: _and(x, _axes(indices), keepdims=keep_dims)
+
+
+@specialized("Any")
+def Any_(*, keep_dims: bool = False) -> Kernel:
+    return lambda x, indices: _or(x, _axes(indices), keepdims=keep_dims)
+
+
+@specialized("EuclideanNorm")
+def EuclideanNorm(*, T: DType, keep_dims: bool = False) -> Kernel:
+    def norm(x: Array, indices: Array) -> Any:
+        return np.sqrt(float_sum(x * np.conjugate(x), _axes(indices), keep_dims))
+
+    # Squares and sums wrap around; the root of a negative sum is what a cast of NaN gives.
+    def integer_norm(x: Array, indices: Array) -> Any:
+        total = _add(x * x, _axes(indices), x.dtype, keepdims=keep_dims)
+        return np.sqrt(total.astype(np.float64)).astype(x.dtype)
+
+    return widened(T, norm) if _is_float(T) else integer_norm
+
+
+def _place(find: Kernel, T: DType, output_type: DType, last: Any) -> Kernel:
+    """The first place of an extreme along an axis. NaNs count as `last`, the least extreme value."""
+    dtype = output_type.numpy
+    has_nan = _is_float(T)
+
+    def run(x: Array, dimension: Array) -> Any:
+        if x.ndim > 7:
+            raise ValueError(f"input must have at most 7 dimensions, got shape {x.shape}")
+        axis = axis_of(scalar("dimension", dimension), x.ndim, "dimension")
+        if not x.shape[axis]:
+            raise ValueError(f"input has no elements along dimension {axis}: its shape is {x.shape}")
+        # NumPy finds the first NaN where there is one, hence one test of the extremes finds all.
+        places = find(x, axis)
+        if has_nan and np.isnan(np.take_along_axis(x, np.expand_dims(places, axis), axis)).any():
+            places = find(np.where(np.isnan(x), last, x), axis)
+        return places.astype(dtype)
+
+    return run
+
+
+@specialized("ArgMax")
+def ArgMax(*, T: DType, output_type: DType = INT64) -> Kernel:
+    return _place(np.argmax, T, output_type, lowest(T.numpy) if T.numpy.kind != "b" else False)
+
+
+@specialized("ArgMin")
+def ArgMin(*, T: DType, output_type: DType = INT64) -> Kernel:
+    return _place(np.argmin, T, output_type, highest(T.numpy) if T.numpy.kind != "b" else True)
