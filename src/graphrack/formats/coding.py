@@ -23,7 +23,7 @@ _U32 = 0xFFFFFFFF
 MAX_VARINT = 10  # bytes: 10 groups of 7 bits hold 64
 
 
-class Malformed(ValueError):
+class MalformedError(ValueError):
     """Bytes that don't decode; callers catch it and add the file's name and the offset."""
 
 
@@ -51,38 +51,41 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
-    """The varint at `at` and where it ends. Raises `Malformed` past `end`, past 64 bits, or not shortest."""
+    """The varint at `at` and where it ends. Raises `MalformedError`: cut off, over 64 bits, not shortest."""
     value = shift = 0
-    for at in range(at, min(end, at + MAX_VARINT)):
+    while at < end and shift < 7 * MAX_VARINT:
         byte = data[at]
+        at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             if byte == 0 and shift:
-                raise Malformed("a number is not written in its shortest form")
+                raise MalformedError("a number is not written in its shortest form")
             if value >> 64:
-                raise Malformed("a number needs more than 64 bits")
-            return value, at + 1
+                raise MalformedError("a number needs more than 64 bits")
+            return value, at
         shift += 7
-    raise Malformed("a number is cut off" if shift < 7 * MAX_VARINT else "a number needs more than 64 bits")
+    raise MalformedError(
+        "a number is cut off" if shift < 7 * MAX_VARINT else "a number needs more than 64 bits"
+    )
 
 
 def decode_varints(data: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """All the varints of a `uint8` array that holds nothing else, as `uint64` of shape (count,).
 
-    Any spelling is taken, as protocol buffers do. Raises `Malformed` where the last one is cut off
+    Any spelling is taken, as protocol buffers do. Raises `MalformedError` where the last one is cut off
     or one is longer than 10 bytes.
     """
     if data.size == 0:
         return np.zeros(0, np.uint64)
     ends = np.flatnonzero(data < 0x80)
     if ends.size == 0 or ends[-1] != data.size - 1:
-        raise Malformed("a number is cut off")
+        raise MalformedError("a number is cut off")
     starts = np.empty_like(ends)
     starts[0] = 0
     starts[1:] = ends[:-1] + 1
     lengths = ends - starts + 1
     if int(lengths.max()) > MAX_VARINT:
-        raise Malformed("a number needs more than 64 bits")
+        raise MalformedError("a number needs more than 64 bits")
     values = (data[starts] & 0x7F).astype(np.uint64)
     for k in range(1, int(lengths.max())):
         longer = np.flatnonzero(lengths > k)
@@ -94,7 +97,7 @@ def proto_fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
     """Walks a protocol buffer message: (field number, wire type, value) in the order of the bytes.
 
     The value is an int for wire type 0, a view of the bytes for 1, 2 and 5. Used where a parsed
-    message would copy millions of values. Raises `Malformed`.
+    message would copy millions of values. Raises `MalformedError`.
     """
     at, end = 0, len(data)
     while at < end:
@@ -109,22 +112,23 @@ def proto_fields(data: memoryview) -> Iterator[tuple[int, int, Any]]:
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
-            raise Malformed(f"a field has wire type {wire}, which no field of ours has")
+            raise MalformedError(f"a field has wire type {wire}, which no field of ours has")
         if size > end - at:
-            raise Malformed(f"a field of {size} bytes has only {end - at} left")
+            raise MalformedError(f"a field of {size} bytes has only {end - at} left")
         yield tag >> 3, wire, data[at : at + size]
         at += size
 
 
 def _proto_varint(data: memoryview, at: int, end: int) -> tuple[int, int]:
     value = shift = 0
-    for at in range(at, min(end, at + MAX_VARINT)):
+    while at < end and shift < 7 * MAX_VARINT:
         byte = data[at]
+        at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, at + 1
+            return value & 0xFFFF_FFFF_FFFF_FFFF, at
         shift += 7
-    raise Malformed("a number is cut off")
+    raise MalformedError("a number is cut off")
 
 
 def ordered_number(value: int) -> bytes:

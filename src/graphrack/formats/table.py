@@ -39,7 +39,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from graphrack.errors import CorruptCheckpoint
-from graphrack.formats.coding import Malformed, mask_crc, read_varint, varint
+from graphrack.formats.coding import MalformedError, mask_crc, read_varint, varint
 
 MAGIC = 0xDB4775248B80FB57  # frozen; the first 64 bits of the SHA-1 of LevelDB's repository address
 HANDLES_SIZE = 2 * (10 + 10)  # two handles of two varints of at most 10 bytes
@@ -82,7 +82,8 @@ class Table:
         self.path = path
         if size < FOOTER_SIZE:
             raise self._error(
-                f"it has {size} bytes, and a table has at least {FOOTER_SIZE}; the file is cut off or of another kind"
+                f"it has {size} bytes, and a table has at least {FOOTER_SIZE}; "
+                "the file is cut off or of another kind"
             )
         footer = read(size - FOOTER_SIZE, FOOTER_SIZE)
         magic = int.from_bytes(footer[HANDLES_SIZE:], "little")
@@ -94,7 +95,7 @@ class Table:
         try:
             metaindex, at = _handle(footer, 0, HANDLES_SIZE)
             index, at = _handle(footer, at, HANDLES_SIZE)
-        except Malformed as e:
+        except MalformedError as e:
             raise self._error(f"its footer at offset {size - FOOTER_SIZE} is broken: {e}") from None
         if any(footer[at:HANDLES_SIZE]):
             raise self._error(
@@ -115,7 +116,7 @@ class Table:
         for key, value in self._entries(index):
             try:
                 handle, at = _handle(value, 0, len(value))
-            except Malformed as e:
+            except MalformedError as e:
                 raise self._error(f"its index block at offset {index.offset} is broken: {e}") from None
             if at != len(value) or handle.offset != end:
                 raise self._error(
@@ -179,9 +180,9 @@ class Table:
             if kind == SNAPPY:
                 contents = _unsnappy(contents)
             elif kind != UNCOMPRESSED:
-                raise Malformed(f"type {kind}; known are {UNCOMPRESSED} (none) and {SNAPPY} (Snappy)")
+                raise MalformedError(f"type {kind}; known are {UNCOMPRESSED} (none) and {SNAPPY} (Snappy)")
             return parse_block(contents)
-        except Malformed as e:
+        except MalformedError as e:
             raise self._error(
                 f"its block at offset {handle.offset} ({handle.size} bytes) is broken: {e}"
             ) from None
@@ -204,29 +205,29 @@ def _handle(data: bytes, at: int, end: int) -> tuple[Handle, int]:
 def _unsnappy(data: bytes) -> bytes:
     declared, start = read_varint(data, 0, min(len(data), _MAX_SNAPPY_HEADER))
     if declared > (len(data) - start) * _SNAPPY_MAX_RATIO:
-        raise Malformed(f"it declares {declared} bytes, which {len(data)} compressed ones can't give")
+        raise MalformedError(f"it declares {declared} bytes, which {len(data)} compressed ones can't give")
     import cramjam
 
     try:
         contents = bytes(cramjam.snappy.decompress_raw(data))
     except cramjam.DecompressionError as e:
-        raise Malformed(f"its compressed bytes don't unfold ({e})") from None
+        raise MalformedError(f"its compressed bytes don't unfold ({e})") from None
     if len(contents) != declared:
-        raise Malformed(f"it declares {declared} bytes and gives {len(contents)}")
+        raise MalformedError(f"it declares {declared} bytes and gives {len(contents)}")
     return contents
 
 
 def parse_block(contents: bytes) -> list[tuple[bytes, bytes]]:
-    """The entries of a block's uncompressed contents. Raises `Malformed`."""
+    """The entries of a block's uncompressed contents. Raises `MalformedError`."""
     if len(contents) < 8:
-        raise Malformed(f"{len(contents)} bytes are too few for its restarts")
+        raise MalformedError(f"{len(contents)} bytes are too few for its restarts")
     count = int.from_bytes(contents[-4:], "little")
     end = len(contents) - 4 - 4 * count
     if count < 1 or end < 0:
-        raise Malformed(f"it declares {count} restarts in {len(contents)} bytes")
+        raise MalformedError(f"it declares {count} restarts in {len(contents)} bytes")
     restarts = set(struct.unpack_from(f"<{count}I", contents, end))
     if len(restarts) != count:
-        raise Malformed("a restart is there twice")
+        raise MalformedError("a restart is there twice")
     entries: list[tuple[bytes, bytes]] = []
     append = entries.append
     found = 0
@@ -243,24 +244,24 @@ def parse_block(contents: bytes) -> list[tuple[bytes, bytes]]:
             more, at = read_varint(contents, at, end)
             size, at = read_varint(contents, at, end)
         if more + size > end - at:
-            raise Malformed(f"the entry at {start} needs {more + size} bytes and {end - at} are left")
+            raise MalformedError(f"the entry at {start} needs {more + size} bytes and {end - at} are left")
         if start in restarts:
             if shared:
-                raise Malformed(f"the entry at {start} is a restart and shares {shared} bytes of a key")
+                raise MalformedError(f"the entry at {start} is a restart and shares {shared} bytes of a key")
             found += 1
         elif shared > len(key):
-            raise Malformed(f"the entry at {start} shares {shared} bytes of a key that has {len(key)}")
+            raise MalformedError(f"the entry at {start} shares {shared} bytes of a key that has {len(key)}")
         at += more
         before = key
         key = before[:shared] + contents[at - more : at]
         if key <= before and entries:
-            raise Malformed(f"the key {key!r} at {start} follows {before!r}, which is not less")
+            raise MalformedError(f"the key {key!r} at {start} follows {before!r}, which is not less")
         append((key, contents[at : at + size]))
         at += size
     if found != count and not (end == 0 and restarts == {0}):
-        raise Malformed(f"{count - found} of its restarts point at no entry")
+        raise MalformedError(f"{count - found} of its restarts point at no entry")
     if end and 0 not in restarts:
-        raise Malformed("its first entry is no restart")
+        raise MalformedError("its first entry is no restart")
     return entries
 
 

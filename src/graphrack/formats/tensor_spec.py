@@ -8,7 +8,7 @@ from graphrack.formats.dtypes import DType
 
 
 class TensorSpec(NamedTuple):
-    """A tensor's name, dtype and shape; `shape` is None for an unknown rank and has None for unknown sizes."""
+    """A tensor's name, dtype and shape: None is an unknown rank, and in a shape an unknown size."""
 
     name: str
     dtype: DType
