@@ -20,9 +20,6 @@ from graphrack.formats.tensor import attr_value, tensor_from_proto
 from graphrack.ops import registry
 from graphrack.ops.runtime import Handle
 
-# Some kernels give other numbers where they split their work among threads.
-ONE_THREAD = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
-
 VARIABLES = ("VariableV2", "Variable", "VarHandleOp", "TemporaryVariable")
 
 
@@ -141,7 +138,7 @@ def sessions(
         fetches = list(fetches) if isinstance(fetches, (list, tuple)) else [fetches]
         data = graph.as_graph_def().SerializeToString()
         theirs: list[Any] = []
-        with tf.Session(graph=graph, config=ONE_THREAD) as session:
+        with tf.Session(graph=graph) as session:
             session.run(list(prepare))
             for _ in range(runs):
                 try:

@@ -20,4 +20,5 @@ MODULES: tuple[str, ...] = (
     "softmax",
     "state",
 )
-"""The modules that register ops; a new one is added here."""
+"""The modules that register ops; a new one is added here. They are imported in this order until one has
+the op that a graph needs: what most graphs need comes first."""

@@ -243,9 +243,10 @@ def _uniform_short(dtype: np.dtype[Any], bits: int) -> Callable[[Array], Array]:
     mask, unit = np.uint32((1 << bits) - 1), np.float32(2.0**-bits)
 
     def draw(blocks: Array) -> Array:
-        numbers = (blocks & mask).astype(np.float32)
+        numbers: Array = (blocks & mask).astype(np.float32)
         numbers *= unit
-        return numbers.astype(dtype)
+        short: Array = numbers.astype(dtype)
+        return short
 
     return draw
 
@@ -347,7 +348,7 @@ def integers(dtype: DType, low: int, high: int) -> Distribution:
     span, start, numpy = word(high - low), word(low & mask), dtype.numpy
 
     def draw(blocks: Array) -> Array:
-        words = full(blocks)
+        words: Array = full(blocks)
         words %= span
         words += start
         return words.view(numpy)

@@ -17,7 +17,7 @@ import numpy as np
 from graphrack.formats import dtypes
 from graphrack.formats.dtypes import DType
 from graphrack.ops import philox
-from graphrack.ops.philox import RESERVED, Distribution, Generator, shape_of
+from graphrack.ops.philox import RESERVED, Distribution, Generator, Stream, shape_of
 from graphrack.ops.random_rejection import gamma, multinomial, poisson, truncated_between
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import RunState
@@ -109,8 +109,8 @@ def RandomGamma(*, node_name: str, T: DType, seed: int = 0, seed2: int = 0) -> K
         if 0 in out_shape:
             return np.empty(out_shape, T.numpy)
         stream = state.per_node(node_name, make).reserve(samples * alpha.size * RESERVED)
-        numbers = gamma(stream, alpha.reshape(-1), samples, T.numpy)
-        return numbers.T.reshape(out_shape)
+        numbers: Array = gamma(stream, alpha.reshape(-1), samples, T.numpy).T.reshape(out_shape)
+        return numbers
 
     return kernel
 
@@ -126,8 +126,8 @@ def RandomPoissonV2(*, node_name: str, dtype: DType = dtypes.INT64, seed: int = 
         if 0 in out_shape:
             return np.empty(out_shape, dtype.numpy)
         stream = state.per_node(node_name, make).reserve(samples * rate.size * RESERVED)
-        numbers = poisson(stream, rate.reshape(-1), samples, dtype.numpy)
-        return numbers.T.reshape(out_shape)
+        numbers: Array = poisson(stream, rate.reshape(-1), samples, dtype.numpy).T.reshape(out_shape)
+        return numbers
 
     return kernel
 
@@ -139,9 +139,19 @@ def Multinomial(
     make = partial(Generator, seed, seed2)
 
     def kernel(state: RunState, logits: Array, num_samples: Array) -> Array:
-        return multinomial(state.per_node(node_name, make), logits, num_samples, output_dtype.numpy)
+        return multinomial(state.per_node(node_name, make).reserve, logits, num_samples, output_dtype.numpy)
 
     return kernel
+
+
+def shuffled(value: Array, stream: Stream) -> Array:
+    """The value's rows in another order, by Fisher and Yates: place by place one word, modulo the rest."""
+    length = len(value)
+    steps = stream.words(length - 1) % np.arange(length, 1, -1, dtype=np.uint32)
+    order = list(range(length))
+    for i, step in enumerate(steps.tolist()):
+        order[i], order[i + step] = order[i + step], order[i]
+    return value[order]
 
 
 @specialized("RandomShuffle", state=True)
@@ -151,13 +161,6 @@ def RandomShuffle(*, node_name: str, seed: int = 0, seed2: int = 0) -> Kernel:
     def kernel(state: RunState, value: Array) -> Array:
         if value.size <= 1 or len(value) <= 1:
             return value
-        # Fisher and Yates: each place gets one of those from itself on, by one word modulo their number.
-        length = len(value)
-        words = state.per_node(node_name, make).reserve((length + 2) // 4).words(length - 1)
-        steps = words % np.arange(length, 1, -1, dtype=np.uint32)
-        order = list(range(length))
-        for i, step in enumerate(steps.tolist()):
-            order[i], order[i + step] = order[i + step], order[i]
-        return value[order]
+        return shuffled(value, state.per_node(node_name, make).reserve((len(value) + 2) // 4))
 
     return kernel

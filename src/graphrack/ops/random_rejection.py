@@ -160,7 +160,9 @@ def _poisson(stream: Stream, rate: Array, highest: float) -> Array:
     return out
 
 
-def multinomial(generator: Generator, logits: Array, num_samples: Array, dtype: np.dtype[Any]) -> Array:
+def multinomial(
+    reserve: Callable[[int], Stream], logits: Array, num_samples: Array, dtype: np.dtype[Any]
+) -> Array:
     """Class numbers drawn by their unnormalised log-probabilities: (batch, classes) to (batch, samples).
 
     Raises:
@@ -180,7 +182,7 @@ def multinomial(generator: Generator, logits: Array, num_samples: Array, dtype: 
     if not out.size:
         return out
     # Each sample is a double of two words; TensorFlow reserves as if for outputs of a multiple of 4.
-    stream = generator.reserve(batch * (-(-samples // 4) * 8) * RESERVED)
+    stream = reserve(batch * (-(-samples // 4) * 8) * RESERVED)
     words = stream.words(2 * batch * samples).reshape(batch, samples, 2)
     wide = logits.astype(np.float64)
     finite = np.isfinite(wide)
