@@ -34,6 +34,7 @@ from graphrack.formats.protos import graph_pb2
 
 __all__ = [
     "FunctionAttr",
+    "attr_to_proto",
     "attr_value",
     "shape_from_proto",
     "shape_to_proto",
@@ -193,9 +194,7 @@ def _strings_from_content(content: bytes, count: int) -> np.ndarray[Any, Any]:
     return out
 
 
-def _from_field(
-    proto: graph_pb2.TensorProto, dtype: DType, count: int, shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
+def _from_field(proto: graph_pb2.TensorProto, dtype: DType, count: int, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     number = dtype.number
     field = _FIELD[number]
     held = getattr(proto, field)
@@ -254,9 +253,7 @@ def tensor_to_proto(array: Any, dtype: DType | None = None) -> graph_pb2.TensorP
         except KeyError:
             raise GraphError(f"an array of dtype {values.dtype}, which no TensorFlow type holds") from None
     if dtype.number in (20, 21):
-        raise GraphError(
-            f"an array of {dtype} cannot be made a constant: its values live in one process only"
-        )
+        raise GraphError(f"an array of {dtype} cannot be made a constant: its values live in one process only")
     proto = graph_pb2.TensorProto(dtype=dtype.number, tensor_shape=shape_to_proto(values.shape))  # type: ignore[arg-type]
     if dtype.is_string:
         proto.string_val.extend(_as_bytes(v) for v in values.ravel().tolist())
@@ -356,3 +353,52 @@ def _list_value(proto: graph_pb2.AttrValue.ListValue) -> list[Any]:
     field, values = held[0]
     decode = _LIST_DECODERS.get(field.name)
     return list(values) if decode is None else [decode(v) for v in values]
+
+
+def attr_to_proto(value: Any) -> graph_pb2.AttrValue:
+    """The attribute that holds a Python value, by the types that `attr_value` gives; `str` is taken as `bytes`.
+
+    `None`, which `attr_value` gives for several things, becomes an attribute that holds nothing. Raises
+    `GraphError` for a value of any other type, and for a list of values of several types.
+    """
+    proto = graph_pb2.AttrValue()
+    if value is None:
+        return proto
+    if isinstance(value, list):
+        proto.list.SetInParent()
+        kinds = set()
+        for item in value:
+            # In a list `None` can only be a shape of unknown rank: an absent type makes no sense there.
+            kind, stored = ("shape", shape_to_proto(None)) if item is None else _encoded(item)
+            kinds.add(kind)
+            getattr(proto.list, kind).append(stored)
+        if len(kinds) > 1:
+            raise GraphError(f"a list attribute cannot hold {' and '.join(sorted(kinds))} together: {value!r}")
+        return proto
+    kind, stored = _encoded(value)
+    if isinstance(stored, (bytes, bool, int, float)):
+        setattr(proto, kind, stored)
+    else:
+        getattr(proto, kind).CopyFrom(stored)
+    return proto
+
+
+def _encoded(value: Any) -> tuple[str, Any]:
+    if isinstance(value, (bytes, str)):
+        return "s", value.encode() if isinstance(value, str) else value
+    if isinstance(value, (bool, np.bool_)):
+        return "b", bool(value)
+    if isinstance(value, (int, np.integer)):
+        return "i", int(value)
+    if isinstance(value, (float, np.floating)):
+        return "f", float(value)
+    if isinstance(value, DType):
+        return "type", value.number
+    if isinstance(value, FunctionAttr):
+        attrs = {name: attr_to_proto(inner) for name, inner in value.attrs.items()}
+        return "func", graph_pb2.NameAttrList(name=value.name, attr=attrs)
+    if isinstance(value, tuple):
+        return "shape", shape_to_proto(value)
+    if isinstance(value, np.ndarray):
+        return "tensor", tensor_to_proto(value)
+    raise GraphError(f"{value!r} (a {type(value).__name__}) is nothing that an attribute can hold")
