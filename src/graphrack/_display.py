@@ -41,7 +41,10 @@ def _sections(model: Model) -> list[tuple[str, list[tuple[str, str]]]]:
     rows = [("inputs", specs(model.inputs.items())), ("outputs", specs(model.outputs.items()))]
     if model.signatures:
         rows.append(
-            ("signatures", [(s.name, f"({', '.join(s.inputs)}) -> {', '.join(s.outputs)}") for s in model.signatures.values()])
+            (
+                "signatures",
+                [(s.name, f"({', '.join(s.inputs)}) -> {', '.join(s.outputs)}") for s in model.signatures.values()],
+            )
         )
     rows.append(("variables", specs((v.name, v.spec) for v in variables.values())))
     return rows
@@ -80,7 +83,8 @@ def html(model: Model) -> str:
     for heading, rows in _sections(model):
         shown, left = _short(rows)
         for i, (name, what) in enumerate(shown or [("none", "")]):
-            lines.append(f"<tr>{cell('th', heading if i == 0 else '')}{cell('td', name, 'font-family:monospace')}{cell('td', what)}</tr>")
+            first = cell("th", heading if i == 0 else "")
+            lines.append(f"<tr>{first}{cell('td', name, 'font-family:monospace')}{cell('td', what)}</tr>")
         if left:
             lines.append(f"<tr><td></td>{cell('td', f'… and {left} more')}<td></td></tr>")
     return "\n".join([*lines, "</table></div>"])

@@ -12,7 +12,8 @@
     ├── GraphError (ValueError)          the graph contradicts itself: cycles, dangling inputs, bad attributes
     ├── UnsupportedOp (NotImplementedError)  a plan needs ops or dtypes that graphrack lacks
     ├── PermissionDenied (PermissionError)   the graph would touch files or the network unasked
-    └── OpError (RuntimeError, ValueError)   an op failed while running: names node, op, inputs
+    ├── OpError (RuntimeError, ValueError)   an op failed while running: names node, op, inputs
+    └── RackErrors (ExceptionGroup)      some models of a rack failed: the others' results are on it
 
 A message names the thing, says what was found and what was expected, and what to do.
 """
@@ -20,7 +21,12 @@ A message names the thing, says what was found and what was expected, and what t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 __all__ = [
     "AmbiguousOutput",
@@ -32,6 +38,7 @@ __all__ = [
     "GraphrackError",
     "OpError",
     "PermissionDenied",
+    "RackErrors",
     "RestoreError",
     "UninitializedError",
     "UnknownName",
@@ -93,6 +100,25 @@ class PermissionDenied(GraphrackError, PermissionError):
 
 class OpError(GraphrackError, RuntimeError, ValueError):
     """An op failed while running; the message names the node, its op and what its inputs were."""
+
+
+class RackErrors(ExceptionGroup[Exception], GraphrackError):
+    """Some models of a rack failed; `results` has what the others gave, by name."""
+
+    results: Mapping[str, Any]
+
+    def __new__(cls, message: str, errors: Sequence[Exception], results: Mapping[str, Any]) -> RackErrors:
+        """Makes the group; `results` by model name."""
+        self = super().__new__(cls, message, errors)
+        self.results = results
+        return self
+
+    def derive(self, excs: Sequence[Exception]) -> RackErrors:  # type: ignore[override]
+        """A group of only these errors, with the same results."""
+        return RackErrors(self.message, excs, self.results)
+
+    def __str__(self) -> str:
+        return ExceptionGroup.__str__(self)
 
 
 def closest(name: str, names: Iterable[str], limit: int = 5) -> str:

@@ -45,12 +45,16 @@ def load(
     """
     if engine not in _ENGINES:
         raise ValueError(f"engine {engine!r} doesn't exist; there are: {', '.join(_ENGINES)}")
-    file = open_model_file(path, tags=tags)
-    graph = shared_graph(file)
-    source = checkpoint if checkpoint is not None else file.prefix
-    values = None
-    if source is not None and graph.index.variables:
-        values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
     if name is None:
         name = os.path.basename(os.path.abspath(path)).removesuffix(".meta")
-    return Model(Instance(file, graph, values), name)
+
+    def opened() -> Instance:
+        file = open_model_file(path, tags=tags)
+        graph = shared_graph(file)
+        values: Checkpoint | None = None
+        source = checkpoint if checkpoint is not None else file.prefix
+        if source is not None and graph.index.variables:
+            values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
+        return Instance(file, graph, values)
+
+    return Model(opened(), name, opened)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,24 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
+class ModelStats(NamedTuple):
+    """What a model has done and holds.
+
+    Attributes:
+        runs: calls and runs, failed ones too.
+        failures: those that raised.
+        seconds: spent in them.
+        variable_bytes: of the variables' values, mapped ones included (these count only once touched).
+        plan_bytes: of decoded constants, which models of the same graph share.
+    """
+
+    runs: int
+    failures: int
+    seconds: float
+    variable_bytes: int
+    plan_bytes: int
+
+
 class Model:
     """One isolated graph with its own variables; made by `graphrack.load`.
 
@@ -39,8 +57,9 @@ class Model:
     side by side, each on one state of the variables; runs that change variables take turns.
     """
 
-    def __init__(self, instance: Instance, name: str):
+    def __init__(self, instance: Instance, name: str, opened: Callable[[], Instance]):
         self.name = name
+        self._opened = opened
         self._instance = instance
         self._lock = threading.Lock()
         self._runs, self._failures, self._seconds = 0, 0, 0.0
@@ -110,15 +129,16 @@ class Model:
         return self._run(instance, call, (args[0], *feeds.values()) if positional else feeds.values())
 
     def _run(self, instance: Instance, call: calls.Call, values: Iterable[Any]) -> Any:
+        if not instance.prepared:
+            with self._naming():
+                instance.prepare()
         start = time.perf_counter()
         try:
-            if not instance.prepared:
-                instance.prepare()
             result = call.run(instance, values)
         except Exception as error:
             self._count(start, failed=1)
             if isinstance(error, GraphrackError):
-                raise self._named(error)
+                self._named(error)
             raise
         self._count(start, failed=0)
         return result
@@ -130,13 +150,11 @@ class Model:
             self._failures += failed
             self._seconds += seconds
 
-    def _named(self, error: GraphrackError) -> GraphrackError:
-        """The same error, saying which model it comes from."""
+    def _named(self, error: GraphrackError) -> None:
+        """Makes an error's message say which model it comes from."""
         text = str(error)
-        prefix = f"model {self.name!r}: "
         if not text.startswith("model "):
-            error.args = (prefix + text, *error.args[1:])
-        return error
+            error.args = (f"model {self.name!r}: {text}", *error.args[1:])
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -144,23 +162,22 @@ class Model:
         try:
             yield
         except GraphrackError as error:
-            raise self._named(error)
+            self._named(error)
+            raise
 
     # What it takes, gives and holds
 
     @property
     def inputs(self) -> dict[str, TensorSpec]:
         """Inputs by name: those of the default signature by its keys, else the placeholders."""
-        known = self.signatures
-        chosen = known.get(interface.DEFAULT_SIGNATURE) or (next(iter(known.values())) if len(known) == 1 else None)
-        if chosen is not None:
-            return dict(chosen.inputs)
-        return interface.inputs_by_node(self._index.placeholders, self._index)
+        graph = self._instance.graph
+        return interface.inputs(graph.index, graph.meta_graph, graph.saver)
 
     @property
     def outputs(self) -> dict[str, TensorSpec]:
         """Outputs by name: what a call gives, or could mean where several are possible."""
-        return interface.outputs(self._index, self._instance.graph.meta_graph, self._instance.graph.saver)
+        graph = self._instance.graph
+        return interface.outputs(graph.index, graph.meta_graph, graph.saver)
 
     @property
     def signatures(self) -> dict[str, Signature]:
@@ -171,7 +188,8 @@ class Model:
     @property
     def collections(self) -> dict[str, list[Any]]:
         """The graph's collections; tensors in them are TensorSpecs, which `run` takes as they are."""
-        return interface.collections(self._index, self._instance.graph.meta_graph)
+        graph = self._instance.graph
+        return interface.collections(graph.index, graph.meta_graph)
 
     @property
     def operations(self) -> Operations:
@@ -184,9 +202,24 @@ class Model:
         return Variables(self)
 
     @property
+    def stats(self) -> ModelStats:
+        """How often it ran, how long that took, and what it holds in memory."""
+        graph, values = self._instance.graph, self._instance.state.values
+        with self._lock:
+            runs, failures, seconds = self._runs, self._failures, self._seconds
+        return ModelStats(runs, failures, seconds, sum(v.nbytes for v in values.values()), graph.memory())
+
+    @property
     def path(self) -> str:
         """The file that the graph comes from."""
         return self._instance.file.path
+
+    def _reload(self) -> None:
+        """Opens the files anew, brings the values here, and only then takes the new in place of the old."""
+        instance = self._opened()
+        with self._naming():
+            instance.prepare()
+        self._instance = instance
 
     @property
     def _index(self) -> GraphIndex:
@@ -301,7 +334,9 @@ class Variables(MutableMapping[str, Array]):
         try:
             view: Array = np.asarray(self._state.values[variable.key]).view()
         except KeyError:
-            raise self._model._named(uninitialized([variable.name])) from None
+            error = uninitialized([variable.name])
+            self._model._named(error)
+            raise error from None
         view.flags.writeable = False
         return view
 

@@ -101,10 +101,11 @@ def _wanted(
     for name in chosen:
         if not name.startswith(prefix):
             continue
-        for entry in by_variable.get(name) or [None]:
-            key = entry.key if entry is not None else name
+        nodes: list[Restored | None] = [*by_variable.get(name, ())]
+        for by in nodes or [None]:
+            key = by.key if by is not None else name
             source = new_names.get(name) or new_names.get(key) or key.removeprefix(prefix)
-            found.append(_Wanted(variables[name], source, entry))
+            found.append(_Wanted(variables[name], source, by))
     if not found and (scope or select is not None):
         what = f"scope={scope!r}" if scope else f"select={select!r}"
         raise UnknownName(f"{what} chooses none of the model's variables{closest(scope or str(select), variables)}")
@@ -148,17 +149,17 @@ def _problem(item: _Wanted, checkpoint: Checkpoint) -> str | None:
 
 
 def _reshapes(item: _Wanted, shape: tuple[int | None, ...]) -> bool:
-    return item.by is not None and item.by.reshaped and math.prod(s or 0 for s in shape) == math.prod(
-        s or 0 for s in item.variable.shape or ()
+    return (
+        item.by is not None
+        and item.by.reshaped
+        and math.prod(s or 0 for s in shape) == math.prod(s or 0 for s in item.variable.shape or ())
     )
 
 
 def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted], *, whole: bool) -> None:
     graph, state = instance.graph, instance.state
     by_graph = [(item, item.by) for item in items if item.by is not None]
-    direct = {
-        item.variable.key: checkpoint.read_slice(item.source) for item in items if item.by is None
-    }
+    direct = {item.variable.key: checkpoint.read_slice(item.source) for item in items if item.by is None}
     values: dict[str, Any] = {}
     with state.lock:
         if by_graph and graph.saver is not None:
@@ -166,9 +167,7 @@ def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted], *,
             fetches: list[TensorName | str]
             fetches = [graph.saver.restore] if whole else [by.assign for _, by in by_graph]
             filename = graph.saver.filename
-            plan = graph.once(
-                ("restore", tuple(fetches)), lambda: compile_plan(graph.index, fetches, (filename,))
-            )
+            plan = graph.once(("restore", tuple(fetches)), lambda: compile_plan(graph.index, fetches, (filename,)))
             token = checkpoint.prefix.encode()
             access = Access({token: _Source(checkpoint, {by.key: item.source for item, by in by_graph})})
             run = Run(state, dict(state.values), access)

@@ -9,10 +9,10 @@ import numpy as np
 
 from graphrack.engines.interpreter.plan import uninitialized
 from graphrack.engines.interpreter.state import Access
-from graphrack.formats.bundle import BundleWriter
-from graphrack.formats.checkpoint_state import record_checkpoint
-from graphrack.formats.data_files import atomic_write
+from graphrack.formats.bundle_writer import BundleWriter
+from graphrack.formats.checkpoint_state import read_state, write_state
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef
+from graphrack.formats.safe_write import atomic_write
 from graphrack.graph.saver import with_saver
 
 if TYPE_CHECKING:
@@ -26,8 +26,16 @@ def save(instance: Instance, prefix: str | os.PathLike[str], global_step: Any) -
         path = f"{path}-{int(np.asarray(global_step))}"
     _save_values(instance, path)
     atomic_write(path + ".meta", meta_graph(instance).SerializeToString())
-    record_checkpoint(path)
+    _record(path)
     return path
+
+
+def _record(path: str) -> None:
+    """Makes a checkpoint the latest of its folder's state file, after those that are still there."""
+    folder = os.path.dirname(path) or os.curdir
+    state = read_state(folder)
+    older = [p for p in state.paths if p != path and os.path.exists(p + ".index")] if state is not None else []
+    write_state(folder, path, [*older, path], relative=state is not None and state.relative)
 
 
 def _save_values(instance: Instance, path: str) -> None:

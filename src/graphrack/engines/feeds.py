@@ -94,7 +94,7 @@ def _is_extra_float(dtype: np.dtype[Any]) -> bool:
 
 
 def _is_integer(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biu" and dtype.kind != "b" or (dtype.kind == "V" and "int" in dtype.name and not dtype.names)
+    return dtype.kind in "iu" or (dtype.kind == "V" and "int" in dtype.name and not dtype.names)
 
 
 def _string_kind(array: Array) -> str:

@@ -39,8 +39,7 @@ def flatten(index: GraphIndex, fetches: Any) -> tuple[list[Fetch], Pack]:
     def walk(item: Any) -> Pack:
         if isinstance(item, Mapping):
             packs = {k: walk(v) for k, v in item.items()}
-            make = type(item) if type(item) in (dict,) else dict
-            return lambda values: make((k, pack(values)) for k, pack in packs.items())
+            return lambda values: {k: pack(values) for k, pack in packs.items()}
         if isinstance(item, (list, tuple)) and not _has_name(item):
             parts = [walk(v) for v in item]
             if hasattr(item, "_fields"):
@@ -77,7 +76,9 @@ def name_of(item: Any) -> str:
         return item
     name = getattr(item, "name", None)
     if not isinstance(name, str):
-        raise TypeError(f"expected a tensor's or operation's name, as 'x:0', or lists, tuples and dicts of them; found {item!r}")
+        raise TypeError(
+            f"expected a tensor's or operation's name, as 'x:0', or lists, tuples and dicts of them; found {item!r}"
+        )
     return name
 
 

@@ -33,8 +33,10 @@ class DType:
         if isinstance(self._numpy, str):  # one of ml_dtypes', imported on first use
             import ml_dtypes
 
-            return np.dtype(getattr(ml_dtypes, self._numpy))
-        return np.dtype(self._numpy)
+            dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, self._numpy))
+        else:
+            dtype = np.dtype(self._numpy)
+        return dtype
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -57,7 +59,7 @@ class DType:
         if isinstance(other, str):
             return other == self.name or (self.itemsize > 0 and other == str(self.numpy))
         try:
-            return self.itemsize > 0 and np.dtype(other) == self.numpy  # type: ignore[call-overload, no-any-return]
+            return self.itemsize > 0 and np.dtype(other) == self.numpy  # type: ignore[call-overload]
         except TypeError:
             return NotImplemented
 

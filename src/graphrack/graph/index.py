@@ -89,7 +89,7 @@ class GraphIndex:
             names = (f"{n}:0" for n in self.nodes) if ":" in name else iter(self.nodes)
             raise UnknownName(f"the graph has no tensor {name!r}{closest(name, names)}")
         count = self.output_count(node)
-        if count is not None and tensor.index >= count:
+        if count is not None and tensor.output >= count:
             what = "no output" if count == 0 else f"{count} output{'s' if count > 1 else ''}, the last ':{count - 1}'"
             raise UnknownName(f"the graph has no tensor {name!r}: {node.op} {tensor.op!r} has {what}")
         return tensor
@@ -98,6 +98,8 @@ class GraphIndex:
         """How many outputs a node has; None where TensorFlow's op table doesn't know its op."""
         if node.op in PLACEHOLDERS or node.op == "Const" or node.op in REF_VARIABLES:
             return 1
+        if "_output_shapes" in node.attr:  # what a Saver writes into its MetaGraph; saves the op table
+            return len(node.attr["_output_shapes"].list.shape)
         types = op_table.output_types(node)
         return None if types is None else len(types)
 
@@ -108,9 +110,9 @@ class GraphIndex:
         if attribute and attribute in node.attr:
             return dtype_of(node.attr[attribute].type)
         types = op_table.output_types(node)
-        if types is None or tensor.index >= len(types) or not types[tensor.index]:
+        if types is None or tensor.output >= len(types) or not types[tensor.output]:
             return None
-        return dtype_of(types[tensor.index])
+        return dtype_of(types[tensor.output])
 
     def output_shape(self, tensor: TensorName) -> Shape:
         """The static shape that the graph itself states for a tensor; None where it states none."""
@@ -127,8 +129,8 @@ class GraphIndex:
             return shape_from_proto(attributes["shape"].shape)
         if "_output_shapes" in attributes:
             shapes = attributes["_output_shapes"].list.shape
-            if tensor.index < len(shapes):
-                return shape_from_proto(shapes[tensor.index])
+            if tensor.output < len(shapes):
+                return shape_from_proto(shapes[tensor.output])
         return None
 
     def spec(self, name: str | TensorName) -> TensorSpec:

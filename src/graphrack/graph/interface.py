@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from graphrack.errors import AmbiguousOutput, UnknownName, closest
 from graphrack.formats.dtypes import DTYPES, UNKNOWN, dtype_of
-from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.protos.metagraph_pb2 import CollectionDef, MetaGraphDef, TensorInfo, VariableDef
 from graphrack.formats.tensor import attr_value, shape_from_proto
 from graphrack.formats.tensor_spec import TensorSpec
@@ -20,31 +19,30 @@ from graphrack.graph.saver import SaverNodes
 DEFAULT_SIGNATURE = "serving_default"
 
 # What TensorFlow's own code puts into collections; a collection of any other name is the author's.
-_STANDARD_COLLECTIONS = frozenset(
-    """variables trainable_variables model_variables local_variables global_variables
-    moving_average_variables metric_variables trainable_resource_variables resources local_resources
-    init_op local_init_op ready_op ready_for_local_init_op global_step global_step_read_op_cache
-    table_initializer queue_runners summaries summary_op summary_writer merged_summary losses
-    regularization_losses update_ops train_op savers saveable_objects activations weights biases
-    asset_filepaths cond_context while_context model_size eval_step concatenated_variables
-    saved_model_assets saved_model_main_op saved_model_train_op legacy_init_op
-    ragged_tensor_dict batching_rewrite rank streaming_model_ports unbound_inputs iterators
-    initializers local_initializers""".split()
-)
+# fmt: off
+_STANDARD_COLLECTIONS = frozenset((
+    "variables", "trainable_variables", "model_variables", "local_variables", "global_variables",
+    "moving_average_variables", "metric_variables", "trainable_resource_variables", "resources", "local_resources",
+    "init_op", "local_init_op", "ready_op", "ready_for_local_init_op", "global_step", "global_step_read_op_cache",
+    "table_initializer", "queue_runners", "summaries", "summary_op", "summary_writer", "merged_summary", "losses",
+    "regularization_losses", "update_ops", "train_op", "savers", "saveable_objects", "activations", "weights",
+    "biases", "asset_filepaths", "cond_context", "while_context", "model_size", "eval_step",
+    "concatenated_variables", "saved_model_assets", "saved_model_main_op", "saved_model_train_op",
+    "legacy_init_op", "ragged_tensor_dict", "batching_rewrite", "rank", "streaming_model_ports", "unbound_inputs",
+    "iterators", "initializers", "local_initializers",
+))
+# fmt: on
 # Signatures that a loader runs, not its user.
 _INTERNAL_SIGNATURES = frozenset(("__saved_model_init_op", "__saved_model_train_op"))
 
-_NO_PREDICTION = (
-    REF_VARIABLES
-    | RESOURCE_VARIABLES
-    | PLACEHOLDERS
-    | frozenset(
-        """Const NoOp Assign AssignAdd AssignSub Assert Print PrintV2 Save SaveV2 SaveSlices
-        RestoreV2 Restore RestoreSlice ShardedFilename MergeV2Checkpoints ScalarSummary HistogramSummary
-        ImageSummary TensorSummary TensorSummaryV2 MergeSummary AudioSummary AudioSummaryV2
-        BroadcastGradientArgs ReadVariableOp IsVariableInitialized VarIsInitializedOp""".split()
-    )
-)
+# fmt: off
+_NO_PREDICTION = REF_VARIABLES | RESOURCE_VARIABLES | PLACEHOLDERS | frozenset((
+    "Const", "NoOp", "Assign", "AssignAdd", "AssignSub", "Assert", "Print", "PrintV2", "Save", "SaveV2",
+    "SaveSlices", "RestoreV2", "Restore", "RestoreSlice", "ShardedFilename", "MergeV2Checkpoints", "ScalarSummary",
+    "HistogramSummary", "ImageSummary", "TensorSummary", "TensorSummaryV2", "MergeSummary", "AudioSummary",
+    "AudioSummaryV2", "BroadcastGradientArgs", "ReadVariableOp", "IsVariableInitialized", "VarIsInitializedOp",
+))
+# fmt: on
 
 
 class Signature(NamedTuple):
@@ -190,10 +188,9 @@ def predict(
         if signature not in known:
             raise UnknownName(f"the model has no signature {signature!r}{closest(signature, known)}")
         return _of_signature(index, known[signature])
-    if DEFAULT_SIGNATURE in known:
-        return _of_signature(index, known[DEFAULT_SIGNATURE])
-    if len(known) == 1:
-        return _of_signature(index, next(iter(known.values())))
+    default = default_signature(known)
+    if default is not None:
+        return _of_signature(index, default)
     candidates = _collected(index, meta_graph)
     source = "its collections"
     if not candidates:
@@ -233,7 +230,10 @@ def _unconsumed(index: GraphIndex, saver: SaverNodes | None) -> list[TensorName]
     saving: set[str] = set()
     if saver is not None:
         roots: list[TensorName | str] = [saver.restore] if saver.save is None else [saver.restore, saver.save]
-        own = {*index.variables, *(name for n in index.variables for name in index.consumers[n] if name.endswith("/read"))}
+        own = {
+            *index.variables,
+            *(name for n in index.variables for name in index.consumers[n] if name.endswith("/read")),
+        }
         saving = {node.name for node in needed(index, roots, ()).order} - own
     fed = _downstream(index) if index.placeholders else None
     found = []
@@ -260,20 +260,17 @@ def _downstream(index: GraphIndex) -> set[str]:
 def _inputs_of(index: GraphIndex, output: TensorName) -> dict[str, TensorName]:
     """The placeholders that an output depends on."""
     return {
-        node.name: TensorName(node.name, 0)
-        for node in needed(index, [output], ()).order
-        if node.op in PLACEHOLDERS
+        node.name: TensorName(node.name, 0) for node in needed(index, [output], ()).order if node.op in PLACEHOLDERS
     }
 
 
 def outputs(index: GraphIndex, meta_graph: MetaGraphDef | None, saver: SaverNodes | None) -> dict[str, TensorSpec]:
     """What a call gives, or what it could mean where there are several candidates."""
-    known = signatures(meta_graph)
-    chosen = known.get(DEFAULT_SIGNATURE) or (next(iter(known.values())) if len(known) == 1 else None)
+    chosen = default_signature(signatures(meta_graph))
     if chosen is not None:
         return dict(chosen.outputs)
     candidates = _collected(index, meta_graph) or _unconsumed(index, saver)
-    return {t.op if t.index == 0 else str(t): index.spec(t) for t in candidates}
+    return {t.op if t.output == 0 else str(t): index.spec(t) for t in candidates}
 
 
 def required(index: GraphIndex, inputs: Mapping[str, TensorName]) -> list[str]:
@@ -281,6 +278,17 @@ def required(index: GraphIndex, inputs: Mapping[str, TensorName]) -> list[str]:
     return [key for key, tensor in inputs.items() if index.nodes[tensor.op].op != "PlaceholderWithDefault"]
 
 
-def inputs_by_node(nodes: list[NodeDef], index: GraphIndex) -> dict[str, TensorSpec]:
-    """Placeholders as inputs by name."""
-    return {node.name: index.spec(TensorName(node.name, 0)) for node in nodes}
+def inputs(index: GraphIndex, meta_graph: MetaGraphDef | None, saver: SaverNodes | None) -> dict[str, TensorSpec]:
+    """The default signature's inputs by its keys, else the placeholders but the Saver's own."""
+    chosen = default_signature(signatures(meta_graph))
+    if chosen is not None:
+        return dict(chosen.inputs)
+    own = {node.name for node in needed(index, [saver.filename], ()).order} if saver is not None else set()
+    return {n.name: index.spec(TensorName(n.name, 0)) for n in index.placeholders if n.name not in own}
+
+
+def default_signature(known: Mapping[str, Signature]) -> Signature | None:
+    """The signature that a call without a name means: `serving_default`, or the only one there is."""
+    if DEFAULT_SIGNATURE in known:
+        return known[DEFAULT_SIGNATURE]
+    return next(iter(known.values())) if len(known) == 1 else None

@@ -14,10 +14,10 @@ class TensorName(NamedTuple):
     """One output of one operation."""
 
     op: str
-    index: int
+    output: int
 
     def __str__(self) -> str:
-        return f"{self.op}:{self.index}"
+        return f"{self.op}:{self.output}"
 
 
 def parse_tensor(name: str) -> TensorName:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from graphrack.errors import GraphError
-from graphrack.formats.protos.graph_pb2 import GraphDef, NodeDef
+from graphrack.formats.protos.graph_pb2 import DataType, GraphDef, NodeDef
 from graphrack.formats.protos.metagraph_pb2 import SaverDef
 from graphrack.formats.tensor import tensor_from_proto
 from graphrack.graph.index import GraphIndex, Variable
@@ -113,6 +113,7 @@ def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[Grap
 
     The nodes lie under the first of the scopes `save`, `save_1`, … that is free.
     """
+    string = DataType.DT_STRING
     taken = {node.name.partition("/")[0] for node in graph_def.node}
     scope = next(s for s in ("save", *(f"save_{i}" for i in range(1, len(taken) + 2))) if s not in taken)
     result = GraphDef()
@@ -124,9 +125,9 @@ def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[Grap
 
     def constant(name: str, values: list[bytes], scalar: bool = False) -> str:
         node = add("Const", name)
-        node.attr["dtype"].type = 7
+        node.attr["dtype"].type = string
         tensor = node.attr["value"].tensor
-        tensor.dtype = 7
+        tensor.dtype = string
         tensor.string_val.extend(values)
         if scalar:
             tensor.tensor_shape.SetInParent()
@@ -134,31 +135,31 @@ def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[Grap
             tensor.tensor_shape.dim.add(size=len(values))
         return node.name
 
+    types = [cast(DataType, v.dtype.number) for v in listed]
     filename = constant("Const", [b"model"], scalar=True)
     names = constant("SaveV2/tensor_names", [v.name.encode() for v in listed])
     specs = constant("SaveV2/shape_and_slices", [b""] * len(listed))
     values = []
-    for v in listed:
+    for i, v in enumerate(listed):
         if v.is_resource:
             read = add("ReadVariableOp", f"{v.name}/Read", [v.name])
-            read.attr["dtype"].type = v.dtype.number
+            read.attr["dtype"].type = types[i]
             values.append(read.name)
         else:
             values.append(v.name)
-    types = [v.dtype.number for v in listed]
     save = add("SaveV2", "SaveV2", [filename, names, specs, *values])
     save.attr["dtypes"].list.type.extend(types)
     done = add("Identity", "control_dependency", [filename, f"^{save.name}"])
-    done.attr["T"].type = 7
+    done.attr["T"].type = string
     restore = add("RestoreV2", "RestoreV2", [filename, names, specs])
     restore.attr["dtypes"].list.type.extend(types)
     assigns = []
     for i, v in enumerate(listed):
         assign = add("AssignVariableOp" if v.is_resource else "Assign", f"Assign_{i}", [v.name, f"{restore.name}:{i}"])
         if v.is_resource:
-            assign.attr["dtype"].type = v.dtype.number
+            assign.attr["dtype"].type = types[i]
         else:
-            assign.attr["T"].type = v.dtype.number
+            assign.attr["T"].type = types[i]
             assign.attr["use_locking"].b = True
             assign.attr["validate_shape"].b = True
         assigns.append(assign.name)

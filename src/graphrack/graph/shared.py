@@ -48,6 +48,15 @@ class SharedGraph:
             made = self.kept[key] = make()
             return made
 
+    def memory(self) -> int:
+        """Bytes of what `release` lets go of: constants that have been decoded."""
+        return sum(getattr(value, "nbytes", 0) for value in list(self.index.constants.values()))
+
+    def release(self) -> None:
+        """Lets go of plans and decoded constants; they are made anew when needed."""
+        self.kept.clear()
+        self.index.constants.clear()
+
     @cached_property
     def saver(self) -> SaverNodes | None:
         """The nodes by which the graph saves and restores itself."""

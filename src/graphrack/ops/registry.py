@@ -23,6 +23,8 @@ their inputs, and may return them or views of them.
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -87,7 +89,7 @@ class Op:
             GraphError: the node lacks an attribute that has no default.
         """
         if not self.keywords:
-            return self.function() if self.binds else self.function  # type: ignore[no-any-return]
+            return self.function() if self.binds else self.function
         arguments: dict[str, Any] = {}
         for keyword in self.keywords:
             if keyword in attributes:
@@ -170,21 +172,31 @@ def register(name: str, function: Kernel, *, outputs: int = 1) -> None:
               ref_inputs=(), ref_output=False, io="")  # fmt: skip
 
 
-_loaded = False
+_unloaded: list[str] | None = None
+_loading = threading.RLock()
 
 
 def lookup(name: str) -> Op | None:
-    """The op of that name, or None where graphrack lacks it."""
-    if not _loaded:
-        _load()
-    return REGISTRY.get(name)
+    """The op of that name, or None where graphrack lacks it.
+
+    Modules of ops are imported one by one until one has it: a small model starts without most of them.
+    """
+    global _unloaded
+    found = REGISTRY.get(name)
+    if found is None and _unloaded != []:
+        with _loading:
+            if _unloaded is None:
+                from graphrack.ops import MODULES
+
+                _unloaded = list(MODULES)
+            while _unloaded and name not in REGISTRY:
+                importlib.import_module(f"graphrack.ops.{_unloaded[0]}")
+                del _unloaded[0]
+            found = REGISTRY.get(name)
+    return found
 
 
-def _load() -> None:
-    """Imports every module of ops; done on first use, which keeps `import graphrack` light."""
-    global _loaded
-    from graphrack.ops import MODULES
-
-    for module in MODULES:
-        __import__(f"graphrack.ops.{module}")
-    _loaded = True
+def load_all() -> Mapping[str, Op]:
+    """Every op there is, by name."""
+    lookup("")
+    return REGISTRY

@@ -37,8 +37,7 @@ def _checked(handle: Handle, value: Any, validate_shape: bool) -> Array:
 def compatible(shape: tuple[int, ...], declared: Shape) -> bool:
     """Whether a value of that shape fits a declared one, unknown sizes fitting any."""
     return declared is None or (
-        len(shape) == len(declared)
-        and all(d is None or d == s for s, d in zip(shape, declared, strict=True))
+        len(shape) == len(declared) and all(d is None or d == s for s, d in zip(shape, declared, strict=True))
     )
 
 
@@ -142,7 +141,9 @@ def RestoreV2(
 
 
 @op("Restore", state=True)
-def Restore(state: RunState, file_pattern: Any, tensor_name: Any, *, dt: DType, preferred_shard: int = -1) -> Array | None:
+def Restore(
+    state: RunState, file_pattern: Any, tensor_name: Any, *, dt: DType, preferred_shard: int = -1
+) -> Array | None:
     # Which shard a tensor is most likely in doesn't matter where the index of all of them is at hand.
     return _restored(state, file_pattern, np.asarray(tensor_name).item(), b"", dt)
 
@@ -166,7 +167,7 @@ def _restored(state: RunState, prefix: Any, name: bytes, spec: bytes, dtype: DTy
 
 
 def _saved(state: RunState, prefix: Any, names: Array, specs: list[bytes], tensors: tuple[Any, ...]) -> None:
-    from graphrack.formats.bundle import BundleWriter
+    from graphrack.formats.bundle_writer import BundleWriter
 
     if not len(names) == len(specs) == len(tensors):
         raise ValueError(
@@ -202,7 +203,7 @@ def MergeV2Checkpoints(
     delete_old_dirs: bool = True,
     allow_missing_files: bool = False,
 ) -> None:
-    from graphrack.formats.bundle import merge_bundles
+    from graphrack.formats.bundle_writer import merge_bundles
 
     parts = [state.writable(prefix) for prefix in np.ravel(checkpoint_prefixes)]
     destination = state.writable(np.asarray(destination_prefix).item())

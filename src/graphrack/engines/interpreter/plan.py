@@ -59,8 +59,19 @@ class Plan:
         nodes: the nodes that run, in order (constants and folded ones not among them).
     """
 
-    __slots__ = ("_fetch_slots", "_feed_slots", "_shared_slots", "_step_nodes", "_steps", "_template",
-                 "feeds", "needs_state", "nodes", "reads", "writes")  # fmt: skip
+    __slots__ = (
+        "_feed_slots",
+        "_fetch_slots",
+        "_shared_slots",
+        "_step_nodes",
+        "_steps",
+        "_template",
+        "feeds",
+        "needs_state",
+        "nodes",
+        "reads",
+        "writes",
+    )  # fmt: skip
 
     def __init__(self, compiler: _Compiler, fetches: Sequence[Fetch]):
         self.feeds = compiler.feeds

@@ -149,4 +149,4 @@ def _kept(store: dict[str, Any], key: str, make: Callable[[], _R], lock: threadi
             found = store.get(key)
             if found is None:
                 found = store[key] = make()
-    return found  # type: ignore[no-any-return]
+    return found

@@ -1,0 +1,39 @@
+# Each target makes what it needs: the virtual environment in .venv, and the dependencies in it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml
+
+.PHONY: demo test lint bench protos clean
+
+# The demo needs no TensorFlow; tests and benchmarks do: it is their judge.
+demo: $(VENV)/demo.stamp
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/test.stamp
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: $(VENV)/lint.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks
+
+# Compiles the messages of TensorFlow's files into Python modules.
+protos: $(VENV)/protos.stamp
+	cd src && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. graphrack/formats/protos/*.proto
+
+$(VENV)/venv.stamp:
+	$(PYTHON) -c 'import sys; sys.exit("graphrack needs Python 3.10 or newer; found " + sys.version.split()[0] + ": make PYTHON=python3.x" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/%.stamp: $(SOURCES) $(VENV)/venv.stamp
+	$(BIN)/python -m pip install -q -e . --group $*
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-output benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
