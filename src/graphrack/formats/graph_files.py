@@ -16,12 +16,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from graphrack.errors import CorruptFile, FileError
+from graphrack.formats.checkpoint_names import SHARD, STATE_FILE, v1_files
+from graphrack.formats.checkpoint_state import latest_checkpoint, read_state
 from graphrack.formats.proto_files import (
     TABLE_MAGIC,
     explain_missing,
@@ -106,8 +107,7 @@ def open_model_file(path: str | os.PathLike[str], *, tags: str | Iterable[str] |
     file = _open(os.fsdecode(path) if isinstance(path, bytes) else path, tags)
     if tags is not None and file.kind != "saved model":
         raise FileError(
-            f"{file.path!r} holds a {file.kind}; tags={tags!r} has no meaning for it: only SavedModels have"
-            " tags"
+            f"{file.path!r} holds a {file.kind}; tags={tags!r} has no meaning for it: only SavedModels have tags"
         )
     return file
 
@@ -129,18 +129,13 @@ def _open(path: str, tags: str | Iterable[str] | None) -> ModelFile:
 
 
 def checkpoint_exists(prefix: str) -> bool:
-    """Whether a checkpoint of that prefix lies there, V2 or V1. At most eight bytes are read."""
+    """Whether a checkpoint of that prefix lies there, V2 or V1, or parts of a V1 one. Nothing of it is read."""
     if os.path.exists(prefix + ".index"):
         return True
     try:
-        with open(prefix, "rb") as file:
-            file.seek(-len(TABLE_MAGIC), os.SEEK_END)
-            return file.read() == TABLE_MAGIC
-    except (OSError, ValueError):
-        return bool(glob.glob(glob.escape(prefix) + _SHARD_GLOB))
-
-
-_SHARD_GLOB = "-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9]"
+        return bool(v1_files(prefix))
+    except FileError:  # shards are missing: opening it will say which
+        return True
 
 
 def _read_if_there(path: str) -> bytes | None:
@@ -160,9 +155,7 @@ def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> Mode
     if isinstance(message, metagraph_pb2.SavedModel):
         saved = saved_meta_graph(message, path, tags, digest)
         graph = saved.meta_graph.graph_def
-        return ModelFile(
-            "saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest
-        )
+        return ModelFile("saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest)
     prefix = path[: -len(".meta")] if path.endswith(".meta") else None
     if prefix is not None and not checkpoint_exists(prefix):
         prefix = None
@@ -171,23 +164,17 @@ def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> Mode
     return ModelFile("graph def", path, message, None, prefix, {}, digest)
 
 
-# Parts of a checkpoint, by how their names end.
-_PART = re.compile(r"(?P<prefix>.+?)(?:(?P<index>\.index)|(?P<data>\.data)?-\d{5}-of-\d{5})")
-
-
 def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:
     folder, name = os.path.split(path)
-    if name == "checkpoint":
+    if name == STATE_FILE:
         return _from_folder(folder or ".", tags)
-    part = _PART.fullmatch(name)
-    if part is not None:
-        if part["index"]:
-            what = "the index of a checkpoint"
-        elif part["data"]:
-            what = "a file with values of a checkpoint"
-        else:
-            what = "a shard of a checkpoint of version 1"
-        raise _values_alone(os.path.join(folder, part["prefix"]), f"{path!r} is {what}, no graph")
+    if name.endswith(".index"):
+        raise _values_alone(path.removesuffix(".index"), f"{path!r} is the index of a checkpoint, no graph")
+    shard = SHARD.fullmatch(path)
+    if shard is not None:
+        prefix = shard["prefix"].removesuffix(".data")
+        what = "a shard of a checkpoint of version 1" if prefix == shard["prefix"] else "values of a checkpoint"
+        raise _values_alone(prefix, f"{path!r} is {what}, no graph")
     data = read_bytes(path)
     if data.endswith(TABLE_MAGIC):
         raise _values_alone(path)
@@ -210,14 +197,13 @@ def _from_folder(folder: str, tags: str | Iterable[str] | None) -> ModelFile:
     path = saved_model_file(folder)
     if path is not None:
         return _from_data(path, read_bytes(path), tags)
-    if not os.path.isfile(os.path.join(folder, "checkpoint")):
+    if not os.path.isfile(os.path.join(folder, STATE_FILE)):
         raise _no_model_in(folder)
-    from graphrack.formats.checkpoint_state import latest_checkpoint
-
     prefix = latest_checkpoint(folder)
     if prefix is None:
-        state = os.path.join(folder, "checkpoint")
-        raise FileError(f"the state file {state!r} names a latest checkpoint that is not there")
+        state = read_state(folder)
+        named = f"names {state.latest!r} as the latest checkpoint, which is not there" if state else "is gone"
+        raise FileError(f"the state file {os.path.join(folder, STATE_FILE)!r} {named}; give another's prefix")
     data = _read_if_there(prefix + ".meta")
     if data is not None:
         return _from_data(prefix + ".meta", data, tags)

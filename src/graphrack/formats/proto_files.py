@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from graphrack.errors import CorruptFile, FileError, closest
+from graphrack.formats import table
 from graphrack.formats.protos import graph_pb2, metagraph_pb2
 
 __all__ = [
@@ -65,9 +66,7 @@ def explain_missing(path: str) -> FileError:
             if not missing:
                 return FileError(f"{path!r} does not exist")
             folder, name = parent, missing
-    return FileError(
-        f"{path!r} does not exist: no {name!r} in folder {folder or '.'!r}{closest(name, names)}"
-    )
+    return FileError(f"{path!r} does not exist: no {name!r} in folder {folder or '.'!r}{closest(name, names)}")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -120,10 +119,7 @@ def _plausible(message: GraphMessage) -> bool:
     if not count:
         known = message.HasField("versions") or message.HasField("library")
         return known and not len(UnknownFieldSet(message))
-    return all(
-        _WORD(nodes[i].name) is not None and _WORD(nodes[i].op) is not None
-        for i in {0, count // 2, count - 1}
-    )
+    return all(_WORD(nodes[i].name) is not None and _WORD(nodes[i].op) is not None for i in {0, count // 2, count - 1})
 
 
 def _explain_bytes(data: bytes, path: str, problem: str) -> NoReturn:
@@ -311,7 +307,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (8, b'{"', "a safetensors file: values without a graph"),
 )
 # The last eight bytes of a table file: a checkpoint's index, or a checkpoint of version 1.
-TABLE_MAGIC = bytes.fromhex("57fb808b247547db")
+TABLE_MAGIC = table.MAGIC.to_bytes(8, "little")
 
 
 def seems_to_be(data: bytes) -> str:
