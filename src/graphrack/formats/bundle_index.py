@@ -106,9 +106,7 @@ def parse_index(data: bytes, path: str) -> Index:
         big, shards = header.endianness == BundleHeaderProto.BIG, header.num_shards
         oldest = header.version.min_consumer
         if oldest > VERSION or VERSION in header.version.bad_consumers:
-            raise CorruptCheckpoint(
-                f"{path} wants a reader of version {oldest}; this one is of version {VERSION}"
-            )
+            raise CorruptCheckpoint(f"{path} wants a reader of version {oldest}; this one is of version {VERSION}")
         if shards < 1 or header.endianness not in (BundleHeaderProto.LITTLE, BundleHeaderProto.BIG):
             raise CorruptCheckpoint(
                 f"{path} declares {shards} shards and byte order {header.endianness}; "
@@ -132,9 +130,7 @@ def parse_index(data: bytes, path: str) -> Index:
             _check_entry(entry, shards)
             entries[key] = entry
     except DecodeError as e:
-        raise CorruptCheckpoint(
-            f"{path}: the entry of {name_of(key)!r} is no protocol buffer of its kind ({e})"
-        ) from e
+        raise CorruptCheckpoint(f"{path}: the entry of {name_of(key)!r} is no protocol buffer of its kind ({e})") from e
     except MalformedError as e:
         raise CorruptCheckpoint(f"{path}: the entry of {name_of(key)!r} {e}") from None
     _check_slices(entries, path)
@@ -207,9 +203,7 @@ def _check_entry(entry: Entry, shards: int) -> None:
             raise MalformedError(f"has {len(slices)} slices and {size} bytes of its own; it can't have both")
     elif itemsize:
         if size != count * itemsize:
-            raise MalformedError(
-                f"has {size} bytes, and {dtype} of shape {list(shape)} takes {count * itemsize}"
-            )
+            raise MalformedError(f"has {size} bytes, and {dtype} of shape {list(shape)} takes {count * itemsize}")
     elif dtype.is_string and size < count + CHECKSUM_SIZE:
         raise MalformedError(
             f"has {size} bytes, and string of shape {list(shape)} takes at least {count + CHECKSUM_SIZE}"
@@ -222,9 +216,7 @@ def _check_slices(entries: dict[bytes, Entry], path: str) -> None:
             what = f"{path}: tensor {name_of(key)!r} of shape {list(whole.shape)}"
             bounds = bounds_of(whole.shape, part)
             if bounds is None:
-                raise CorruptCheckpoint(
-                    f"{what} declares the slice {format_slice(part)}, which doesn't lie within it"
-                )
+                raise CorruptCheckpoint(f"{what} declares the slice {format_slice(part)}, which doesn't lie within it")
             entry = entries.get(slice_key(key, part))
             if entry is None:
                 raise CorruptCheckpoint(f"{what} declares the slice {format_slice(part)}, which has no entry")

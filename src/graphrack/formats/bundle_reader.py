@@ -87,9 +87,7 @@ class BundleReader:
         """
         return self._read(name, None, writable, verify)
 
-    def read_slice(
-        self, name: str, shape_and_slice: str, *, writable: bool = True, verify: bool = False
-    ) -> Array:
+    def read_slice(self, name: str, shape_and_slice: str, *, writable: bool = True, verify: bool = False) -> Array:
         """Part of a tensor, as RestoreV2 writes it down: "4 10 0,2:-"; all of it where the text is empty.
 
         The tensor may be stored whole or in any other slices. Raises as `read`, and `GraphError` for
@@ -188,9 +186,7 @@ class BundleReader:
     def _find(self, index: Index, name: str) -> tuple[bytes, Entry]:
         key = index.names.get(name)
         if key is None:
-            raise UnknownName(
-                f"the checkpoint {self.prefix} has no tensor {name!r}{closest(name, index.names)}"
-            )
+            raise UnknownName(f"the checkpoint {self.prefix} has no tensor {name!r}{closest(name, index.names)}")
         return key, index.entries[key]
 
     def _read(
@@ -268,9 +264,7 @@ def _value(
             f"it can be listed and verified, not read"
         )
     if len(shape) > _NUMPY_MAX_RANK:
-        raise UnsupportedOp(
-            f"tensor {label!r} has {len(shape)} dimensions, and NumPy has at most {_NUMPY_MAX_RANK}"
-        )
+        raise UnsupportedOp(f"tensor {label!r} has {len(shape)} dimensions, and NumPy has at most {_NUMPY_MAX_RANK}")
     if dtype.is_string:
         raw = file.view(offset, size)
         value = _strings(file, label, entry, raw, index.big_endian, verify)
@@ -317,9 +311,7 @@ def _split_strings(raw: Bytes, count: int, big_endian: bool) -> tuple[np.ndarray
         raise MalformedError("has a length that is not written in its shortest form")
     order = ">" if big_endian else "<"
     if count and int(lengths.max()) > 0xFFFFFFFF:
-        wide = b"".join(
-            int(n).to_bytes(4 if n < 1 << 32 else 8, "big" if big_endian else "little") for n in lengths
-        )
+        wide = b"".join(int(n).to_bytes(4 if n < 1 << 32 else 8, "big" if big_endian else "little") for n in lengths)
         crc = _extend(0, np.frombuffer(wide, np.uint8))
     else:
         crc = _extend(0, lengths.astype(order + "u4").view(np.uint8))
@@ -401,6 +393,4 @@ def _damaged(file: DataFile, label: str, entry: Entry, what: str) -> CorruptChec
 
 
 def _mismatch(file: DataFile, label: str, entry: Entry, crc: int) -> CorruptCheckpoint:
-    return _damaged(
-        file, label, entry, f"has the checksum {mask_crc(crc):08x} and should have {entry.checksum:08x}"
-    )
+    return _damaged(file, label, entry, f"has the checksum {mask_crc(crc):08x} and should have {entry.checksum:08x}")

@@ -80,9 +80,7 @@ class BundleWriter:
     def __init__(self, prefix: str | os.PathLike[str], *, durable: bool = True):
         self.prefix = os.fspath(prefix)
         if not os.path.basename(self.prefix):
-            raise FileError(
-                f"{self.prefix!r} is a folder; a checkpoint's prefix ends in a name, as in 'models/m'"
-            )
+            raise FileError(f"{self.prefix!r} is a folder; a checkpoint's prefix ends in a name, as in 'models/m'")
         self._durable = durable
         self._entries: dict[bytes, Entry] = {}
         folder = folder_of(self.prefix)
@@ -124,8 +122,7 @@ class BundleWriter:
         shape, part = parse_shape_and_slice(shape_and_slice)
         if shape_of(bounds_of(shape, part) or ()) != value.shape:
             raise GraphError(
-                f"tensor {name!r}: an array of shape {list(value.shape)} can't be its slice "
-                f"{shape_and_slice!r}"
+                f"tensor {name!r}: an array of shape {list(value.shape)} can't be its slice {shape_and_slice!r}"
             )
         key = key_of(name)
         whole = self._entries.get(key)
@@ -170,9 +167,7 @@ class BundleWriter:
         key = key_of(name)
         # TensorFlow aborts the process on an empty name, and takes a zero byte for a slice's key.
         if not key or key[:1] == SLICE_PREFIX:
-            raise GraphError(
-                f"{name!r} can't be a tensor's name: it must not be empty or start with a zero byte"
-            )
+            raise GraphError(f"{name!r} can't be a tensor's name: it must not be empty or start with a zero byte")
         if key in self._entries:
             raise GraphError(f"tensor {name!r} has been added to {self.prefix} already")
         return key
@@ -214,11 +209,7 @@ def saveable(array: Any, name: str) -> tuple[DType, np.ndarray[Any, Any]]:
         value[()] = array
     else:
         try:
-            if (
-                not isinstance(array, np.ndarray)
-                and not hasattr(array, "__array__")
-                and hasattr(array, "__dlpack__")
-            ):
+            if not isinstance(array, np.ndarray) and not hasattr(array, "__array__") and hasattr(array, "__dlpack__"):
                 value = np.from_dlpack(array)
             else:
                 value = np.asarray(array)
@@ -231,8 +222,7 @@ def saveable(array: Any, name: str) -> tuple[DType, np.ndarray[Any, Any]]:
         dtype = from_numpy(value.dtype)
     except KeyError:
         raise UnsupportedOp(
-            f"tensor {name!r} has the NumPy dtype {value.dtype}, and TensorFlow has none like it; "
-            f"convert it first"
+            f"tensor {name!r} has the NumPy dtype {value.dtype}, and TensorFlow has none like it; convert it first"
         ) from None
     if dtype.is_string:
         return STRING, _as_bytes(value, name)
@@ -309,9 +299,7 @@ def merge_bundles(
         data, _ = read_file(index_path(part))
         index = parse_index(data, index_path(part))
         if index.big_endian:
-            raise CorruptCheckpoint(
-                f"{index_path(part)} is of a big-endian machine; such parts can't be merged here"
-            )
+            raise CorruptCheckpoint(f"{index_path(part)} is of a big-endian machine; such parts can't be merged here")
         shards = {shard: len(sources) + i for i, shard in enumerate(sorted(index.ends() or {0: 0}))}
         sources += [data_path(part, shard, index.shards) for shard in shards]
         for key, entry in index.entries.items():

@@ -64,9 +64,7 @@ def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
                 raise MalformedError("a number needs more than 64 bits")
             return value, at
         shift += 7
-    raise MalformedError(
-        "a number is cut off" if shift < 7 * MAX_VARINT else "a number needs more than 64 bits"
-    )
+    raise MalformedError("a number is cut off" if shift < 7 * MAX_VARINT else "a number needs more than 64 bits")
 
 
 def decode_varints(data: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint64]]:

@@ -149,9 +149,7 @@ class TemporaryFile:
         self.path = f"{target}.tmp-{secrets.token_hex(4)}"
         self.size = 0
         with reporting(target):
-            flags = (
-                os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-            )
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
             self._fd: int | None = os.open(self.path, flags, 0o666)
         _lock(self._fd)
 

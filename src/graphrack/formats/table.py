@@ -35,6 +35,7 @@ Writing gives byte for byte what TensorFlow writes for the entries of an index.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -80,10 +81,11 @@ class Table:
     def __init__(self, read: Read, size: int, path: str):
         self._read = read
         self.path = path
+        self.size = size
+        self._latest: tuple[int, dict[bytes, bytes]] = (-1, {})
         if size < FOOTER_SIZE:
             raise self._error(
-                f"it has {size} bytes, and a table has at least {FOOTER_SIZE}; "
-                "the file is cut off or of another kind"
+                f"it has {size} bytes, and a table has at least {FOOTER_SIZE}; the file is cut off or of another kind"
             )
         footer = read(size - FOOTER_SIZE, FOOTER_SIZE)
         magic = int.from_bytes(footer[HANDLES_SIZE:], "little")
@@ -98,9 +100,7 @@ class Table:
         except MalformedError as e:
             raise self._error(f"its footer at offset {size - FOOTER_SIZE} is broken: {e}") from None
         if any(footer[at:HANDLES_SIZE]):
-            raise self._error(
-                f"its footer at offset {size - FOOTER_SIZE} has bytes where there should be zeros"
-            )
+            raise self._error(f"its footer at offset {size - FOOTER_SIZE} has bytes where there should be zeros")
         if index.end != size - FOOTER_SIZE or metaindex.end != index.offset:
             raise self._error(
                 f"its footer places blocks at {metaindex} and {index}, which don't fill the "
@@ -145,24 +145,24 @@ class Table:
         if not entries:
             raise self._error(f"its data block at offset {handle.offset} has no entries")
         if entries[-1][0] > limit or (number and entries[0][0] <= self._limits[number - 1]):
-            raise self._error(
-                f"its data block at offset {handle.offset} has keys outside of the index's limits"
-            )
+            raise self._error(f"its data block at offset {handle.offset} has keys outside of the index's limits")
         return entries
 
     def get(self, key: bytes) -> bytes | None:
         """The value of one key, or None; reads one block."""
-        from bisect import bisect_left
-
         number = bisect_left(self._limits, key)
         if number == len(self.blocks):
             return None
-        return next((v for k, v in self.block(number) if k == key), None)
+        latest, entries = self._latest
+        if latest != number:
+            entries = dict(self.block(number))
+            # Blocks of small entries are asked for again and again; one large one would only lie around.
+            if self.blocks[number].size <= 2 * BLOCK_SIZE:
+                self._latest = (number, entries)
+        return entries.get(key)
 
     def offset_of(self, key: bytes) -> int:
         """The offset in the file of the block that a key belongs to; for error messages."""
-        from bisect import bisect_left
-
         return self.blocks[min(bisect_left(self._limits, key), len(self.blocks) - 1)].offset
 
     def _entries(self, handle: Handle) -> list[tuple[bytes, bytes]]:
@@ -183,9 +183,7 @@ class Table:
                 raise MalformedError(f"type {kind}; known are {UNCOMPRESSED} (none) and {SNAPPY} (Snappy)")
             return parse_block(contents)
         except MalformedError as e:
-            raise self._error(
-                f"its block at offset {handle.offset} ({handle.size} bytes) is broken: {e}"
-            ) from None
+            raise self._error(f"its block at offset {handle.offset} ({handle.size} bytes) is broken: {e}") from None
 
     def _error(self, what: str) -> CorruptCheckpoint:
         return CorruptCheckpoint(f"{self.path} is not a sound checkpoint file: {what}")
@@ -297,16 +295,12 @@ class _BlockBuilder:
         return len(self._out) + 4 * len(self._restarts) + 4
 
     def finish(self) -> bytes:
-        out = bytes(self._out) + struct.pack(
-            f"<{len(self._restarts) + 1}I", *self._restarts, len(self._restarts)
-        )
+        out = bytes(self._out) + struct.pack(f"<{len(self._restarts) + 1}I", *self._restarts, len(self._restarts))
         self.clear()
         return out
 
 
-def write_table(
-    entries: Iterable[tuple[bytes, bytes]], *, block_size: int = BLOCK_SIZE, snappy: bool = False
-) -> bytes:
+def write_table(entries: Iterable[tuple[bytes, bytes]], *, block_size: int = BLOCK_SIZE, snappy: bool = False) -> bytes:
     """The bytes of a table; `entries` come in strictly increasing order of their keys.
 
     `snappy` compresses each block that becomes at least an eighth smaller by it, as older

@@ -43,9 +43,7 @@ def parse_shape_and_slice(text: str) -> tuple[tuple[int, ...], tuple[Extent, ...
     shape = tuple(int(s) for s in sizes)
     for size, (start, length) in zip(shape, slice_, strict=True):
         if length == 0 or start + max(length, 0) > size:
-            raise GraphError(
-                f"shape_and_slice {text!r} has a part that is empty or runs out of the shape {shape}"
-            )
+            raise GraphError(f"shape_and_slice {text!r} has a part that is empty or runs out of the shape {shape}")
     return shape, slice_
 
 
@@ -82,9 +80,7 @@ def bounds_of(shape: Sequence[int], slice_: Sequence[Extent]) -> Bounds | None:
     """The bounds of a slice of a tensor of that shape; None where it has another rank or runs out of it."""
     if len(shape) != len(slice_):
         return None
-    bounds = tuple(
-        (0, n) if length == FULL else (s, s + length) for n, (s, length) in zip(shape, slice_, strict=True)
-    )
+    bounds = tuple((0, n) if length == FULL else (s, s + length) for n, (s, length) in zip(shape, slice_, strict=True))
     inside = all(0 <= start <= stop <= n for n, (start, stop) in zip(shape, bounds, strict=True))
     return bounds if inside else None
 
@@ -112,11 +108,7 @@ def assemble(
     dimensions: then one byte per element says which are there.
     """
     wanted = math.prod(shape_of(region))
-    used = [
-        (common, bounds, read)
-        for bounds, read in pieces
-        if math.prod(shape_of(common := _common(region, bounds)))
-    ]
+    used = [(common, bounds, read) for bounds, read in pieces if math.prod(shape_of(common := _common(region, bounds)))]
     if sum(math.prod(shape_of(common)) for common, _, _ in used) != wanted:
         return None
     if _overlap(region, [common for common, _, _ in used]):
