@@ -188,7 +188,8 @@ class Checkpoint(Mapping[str, Array]):
         averaged = [name for name in self._names if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX]
         if not averaged:
             raise UnknownName(
-                f"{self.prefix} has no moving averages (tensors called 'variable{AVERAGE_SUFFIX}'){closest(AVERAGE_SUFFIX, self)}"
+                f"{self.prefix} has no moving averages: no tensor is called 'variable{AVERAGE_SUFFIX}'"
+                f"{closest(AVERAGE_SUFFIX, self._names)}"
             )
         found = {name: stored for name, stored in self._names.items() if name not in set(averaged)}
         found |= {name[: -len(AVERAGE_SUFFIX)]: self._names[name] for name in averaged}

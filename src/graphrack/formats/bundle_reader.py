@@ -58,7 +58,7 @@ class BundleReader:
         self._closed = False
         self._index, self._identity = self._load()
 
-    def __repr__(self) -> str:  # noqa: D105
+    def __repr__(self) -> str:
         return f"<V2 checkpoint {self.prefix!r}: {len(self._index.names)} tensors>"
 
     def close(self) -> None:

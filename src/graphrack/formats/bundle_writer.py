@@ -93,10 +93,10 @@ class BundleWriter:
             _remove_folders(self._made)
             raise
 
-    def __enter__(self) -> BundleWriter:  # noqa: D105
+    def __enter__(self) -> BundleWriter:
         return self
 
-    def __exit__(  # noqa: D105
+    def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._data is None:

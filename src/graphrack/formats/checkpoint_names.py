@@ -47,7 +47,9 @@ def v1_files(prefix: str) -> list[str]:
     digits = "[0-9]" * 5
     found = sorted(glob.glob(f"{glob.escape(prefix)}-{digits}-of-{digits}"))
     if not found:
-        return [prefix] if is_table(prefix) else []
+        # An index is a table as well, and so is one shard of several.
+        other = prefix.endswith(".index") or SHARD.fullmatch(prefix)
+        return [prefix] if not other and is_table(prefix) else []
     counts = sorted({int(path[-5:]) for path in found})
     if len(counts) > 1:
         raise FileError(

@@ -118,7 +118,7 @@ class DataFile:
             else:
                 self._fd = os.dup(fd)
 
-    def __del__(self) -> None:  # noqa: D105
+    def __del__(self) -> None:
         self.close()
 
     def close(self) -> None:
@@ -223,7 +223,7 @@ class Chunks:
         self._buffer = np.empty(CHUNK, np.uint8)
         self._fd: int | None = None
 
-    def __enter__(self) -> Chunks:  # noqa: D105
+    def __enter__(self) -> Chunks:
         file = self._file
         if file._fd is not None:
             self._fd = os.dup(file._fd)
@@ -233,7 +233,7 @@ class Chunks:
                     self._fd = os.dup(fd)
         return self
 
-    def __exit__(self, *_: object) -> None:  # noqa: D105
+    def __exit__(self, *_: object) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

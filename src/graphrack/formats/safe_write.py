@@ -153,10 +153,10 @@ class TemporaryFile:
             self._fd: int | None = os.open(self.path, flags, 0o666)
         _lock(self._fd)
 
-    def __enter__(self) -> TemporaryFile:  # noqa: D105
+    def __enter__(self) -> TemporaryFile:
         return self
 
-    def __exit__(  # noqa: D105
+    def __exit__(
         self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.discard()

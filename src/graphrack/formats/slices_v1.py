@@ -207,18 +207,19 @@ class V1Reader:
         table = Table(read, identity.size, path)
         self._size += identity.size
         self._tables.append(table)
-        first = table.block(0)[0] if table.blocks else (b"?", b"")
-        if first[0] != META_KEY:
-            raise CorruptCheckpoint(f"{path} has no list of its tensors at its start; it is no V1 checkpoint")
+        key, value = table.block(0)[0] if table.blocks else (b"?", b"")
         try:
-            meta = SavedTensorSlices.FromString(first[1]).meta
+            saved = SavedTensorSlices.FromString(value if key == META_KEY else b"")
         except DecodeError as e:
             raise CorruptCheckpoint(f"{path}: the list of its tensors is no protocol buffer of its kind ({e})") from e
+        if not saved.HasField("meta"):
+            raise CorruptCheckpoint(f"{path} has no list of its tensors at its start; it is no V1 checkpoint")
+        meta = saved.meta
         oldest = meta.versions.min_consumer
         if oldest > VERSION or VERSION in meta.versions.bad_consumers:
             raise CorruptCheckpoint(f"{path} wants a reader of version {oldest}; this one is of version {VERSION}")
-        for saved in meta.tensor:
-            self._add(path, shard, saved)
+        for tensor in meta.tensor:
+            self._add(path, shard, tensor)
 
     def _add(self, path: str, shard: int, saved: Any) -> None:
         name, what = saved.name, f"{path}: tensor {saved.name!r}"
