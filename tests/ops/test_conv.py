@@ -29,8 +29,10 @@ def paddings(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def sizes_for(draw: st.DrawFn, padding: str, kernel: tuple[int, ...], dilations: tuple[int, ...]) -> tuple[int, ...]:
-    """Windows that fit: TensorFlow's kernel for floats makes up a shape where there is no output."""
-    least = [1 if padding == "SAME" else (k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    """Where TensorFlow's kernel for floats is right: it makes up a shape where windows don't fit, and loses
+    columns of images one column wide.
+    """
+    least = [4 if padding == "SAME" else (k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     return draw(st.tuples(*(st.integers(n, n + 8) for n in least)))
 
 
@@ -41,11 +43,11 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
     pads = paddings(draw)
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     dilations = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
-    sizes = sizes_for(draw, pads["padding"], kernel, dilations)
-    batch, dtype = draw(BATCHES)
+    least = [1 if pads["padding"] == "SAME" else (k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    sizes = draw(st.tuples(*(st.integers(n, n + 8) for n in least)))
     return {
-        "input": numbers((batch, *sizes, depth), dtype),
-        "filter": numbers((*kernel, depth // groups, out_depth), dtype, seed=1),
+        "input": numbers((draw(st.integers(0, 3)), *sizes, depth), np.float64),
+        "filter": numbers((*kernel, depth // groups, out_depth), np.float64, seed=1),
         "strides": [1, *draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), 1],
         "dilations": [1, *dilations, 1],
         **pads,
@@ -56,6 +58,23 @@ def convolutions(draw: st.DrawFn) -> dict[str, Any]:
 @given(convolutions())
 def test_conv2d_of_any_attributes(arguments: dict[str, Any]) -> None:
     check_both_formats("Conv2D", ("input",), **arguments)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 5)])
+def test_conv2d_of_floats(kernel: tuple[int, int], padding: str, stride: int) -> None:
+    for groups, dilation in ((1, 1), (2, 1), (1, 2)):
+        check_both_formats(
+            "Conv2D",
+            ("input",),
+            input=numbers((2, 9, 11, 4)),
+            filter=numbers((*kernel, 4 // groups, 6)),
+            strides=[1, stride, stride, 1],
+            dilations=[1, dilation, dilation, 1],
+            padding=padding,
+            refused=False,
+        )
 
 
 @pytest.mark.parametrize("dtype", [*FLOATS, np.int32])

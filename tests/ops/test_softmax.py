@@ -34,7 +34,15 @@ def test_softmax_refuses_a_scalar(op: str) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(
     ("features", "labels"),
-    [((3, 4), (3, 4)), ((1, 4), (3, 4)), ((3, 4), (1, 4)), ((3, 4), (4,)), ((3, 1), (3, 4)), ((0, 4), (0, 4)), ((3, 4), ())],
+    [
+        ((3, 4), (3, 4)),
+        ((1, 4), (3, 4)),
+        ((3, 4), (1, 4)),
+        ((3, 4), (4,)),
+        ((3, 1), (3, 4)),
+        ((0, 4), (0, 4)),
+        ((3, 4), ()),
+    ],
 )
 def test_cross_entropy_broadcasts_logits_and_labels(
     features: tuple[int, ...], labels: tuple[int, ...], dtype: Any
@@ -48,7 +56,9 @@ def test_cross_entropy_broadcasts_logits_and_labels(
     ("features", "labels"), [((3, 4), (3, 5)), ((2, 3, 4), (2, 3, 4)), ((4,), (4,)), ((3, 4), (2, 4)), ((3, 0), (3, 0))]
 )
 def test_cross_entropy_of_other_shapes(features: tuple[int, ...], labels: tuple[int, ...]) -> None:
-    check("SoftmaxCrossEntropyWithLogits", features=numbers(features, np.float32), labels=numbers(labels, np.float32, 1))
+    check(
+        "SoftmaxCrossEntropyWithLogits", features=numbers(features, np.float32), labels=numbers(labels, np.float32, 1)
+    )
 
 
 def test_a_label_of_zero_times_an_infinite_logit_is_nan() -> None:
@@ -72,7 +82,8 @@ def test_sparse_cross_entropy_refuses_labels_outside_the_classes(label: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("features", "labels"), [((3, 4), (4,)), ((3, 4), (3, 1)), ((2, 3, 4), (2, 3)), ((4,), ()), ((3, 0), (3,)), ((0, 0), (0,))]
+    ("features", "labels"),
+    [((3, 4), (4,)), ((3, 4), (3, 1)), ((2, 3, 4), (2, 3)), ((4,), ()), ((3, 0), (3,)), ((0, 0), (0,))],
 )
 def test_sparse_cross_entropy_of_other_shapes(features: tuple[int, ...], labels: tuple[int, ...]) -> None:
     check(

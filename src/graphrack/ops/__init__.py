@@ -7,6 +7,7 @@ MODULES: tuple[str, ...] = (
     "cast",
     "comparison",
     "conv",
+    "conv_grad",
     "gather",
     "joining",
     "math",
@@ -19,6 +20,7 @@ MODULES: tuple[str, ...] = (
     "slicing",
     "softmax",
     "state",
+    "training",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""

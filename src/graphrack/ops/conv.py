@@ -12,7 +12,7 @@ from graphrack.formats.dtypes import DType
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
-from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks, padded
+from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks, gathered, padded
 
 
 def groups_of(op_name: str, depth: int, filter: Array) -> int:
@@ -20,7 +20,7 @@ def groups_of(op_name: str, depth: int, filter: Array) -> int:
     if 0 in filter.shape[:-1]:
         raise ValueError(f"{op_name}'s filter has shape {filter.shape}, expected no dimension of 0")
     group_depth, out_depth = filter.shape[-2:]
-    groups = depth // group_depth
+    groups: int = depth // group_depth
     if depth % group_depth or (groups and out_depth % groups):
         raise ValueError(
             f"{op_name}'s filter of shape {filter.shape} doesn't fit an input of depth {depth}: the depth must "
@@ -67,16 +67,16 @@ def convolution(windows: Windows) -> Kernel:
         if groups == 1:
             matrix = filter.reshape(taps * depth, out_depth)
             for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
-                rows = views[piece].reshape(-1, taps * depth)
+                rows = gathered(views[piece]).reshape(-1, taps * depth)
                 np.matmul(rows, matrix, out=result[piece].reshape(-1, out_depth))
             return result
         by_group = np.moveaxis(views, -2, 0)
         per_group = taps * depth // groups
         matrices = filter.reshape(per_group, groups, -1).transpose(1, 0, 2)
         for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
-            rows = by_group[(slice(None), *piece)].reshape(groups, -1, per_group)
+            parts = gathered(by_group[(slice(None), *piece)]).reshape(groups, -1, per_group)
             target = result[piece].reshape(-1, groups, out_depth // groups)
-            np.matmul(rows, matrices, out=target.transpose(1, 0, 2))
+            np.matmul(parts, matrices, out=target.transpose(1, 0, 2))
         return result
 
     return run

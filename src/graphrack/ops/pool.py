@@ -68,9 +68,7 @@ def _max_pool(windows: Windows, kernel: Sizes, T: DType) -> Kernel:
 
 def _placed(windows: Windows, kernel: Sizes, input: Array) -> tuple[Sizes, tuple[tuple[int, int], ...]]:
     if input.ndim != windows.rank + 2:
-        raise ValueError(
-            f"{windows.op_name}'s input has shape {input.shape}, expected rank {windows.rank + 2}"
-        )
+        raise ValueError(f"{windows.op_name}'s input has shape {input.shape}, expected rank {windows.rank + 2}")
     return windows.place(input.shape[1:-1], kernel)
 
 
@@ -107,9 +105,7 @@ def max_pool(
         if tuple(ksize[:3]) != (1, 1, 1):
             raise ValueError(f"{op_name} pools either over space or over depth, found ksize {list(ksize)}")
         return _max_pool_depth(op_name, ksize[3], strides[3])
-    windows = Windows(
-        op_name, data_format, strides=strides, padding=padding, explicit_paddings=explicit_paddings
-    )
+    windows = Windows(op_name, data_format, strides=strides, padding=padding, explicit_paddings=explicit_paddings)
     kernel = windows.spatial("ksize", ksize)
     for size, pair in zip(kernel, windows.paddings, strict=True):
         if max(pair) >= size:

@@ -6,9 +6,11 @@ their channels last (NHWC, NDHWC) unless said otherwise.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ _FORMATS = {b"NHWC": (2, False), b"NCHW": (2, True), b"NDHWC": (3, False), b"NCD
 
 CHUNK_BYTES = 1 << 20
 """How much a convolution unrolls at a time: what stays in a core's cache is faster than one large product."""
-MOST_CHUNK_BYTES = 64 << 20
+MOST_CHUNK_BYTES = 4 << 20
 
 
 class Windows:
@@ -69,9 +71,7 @@ class Windows:
     def spatial(self, name: str, values: Sequence[int]) -> Sizes:
         """The spatial ones among an attribute's values; those of batch and depth must be 1."""
         if len(values) != self.rank + 2 or min(values) < 1:
-            raise ValueError(
-                f"{self.op_name}'s {name} are {list(values)}, expected {self.rank + 2} positive numbers"
-            )
+            raise ValueError(f"{self.op_name}'s {name} are {list(values)}, expected {self.rank + 2} positive numbers")
         if values[0] != 1 or values[1 if self.channels_first else -1] != 1:
             raise ValueError(f"{self.op_name}'s {name} are {list(values)}, expected 1 for batch and depth")
         return tuple(values[2:] if self.channels_first else values[1:-1])
@@ -138,12 +138,16 @@ class Windows:
         Attributes:
             images: which of its inputs have the data format; its output (the first one) does too.
         """
+        return channels_last(kernel, self.rank, *images) if self.channels_first else kernel
+
+    def takes_images(self, kernel: Kernel, *images: int) -> Kernel:
+        """As `formatted`, for a kernel whose output doesn't have the data format."""
         if not self.channels_first:
             return kernel
-        return channels_last(kernel, self.rank, *images)
+        return channels_last(kernel, self.rank, *images, gives_image=False)
 
 
-def channels_last(kernel: Kernel, rank: int, *images: int) -> Kernel:
+def channels_last(kernel: Kernel, rank: int, *images: int, gives_image: bool = True) -> Kernel:
     """The kernel for inputs with channels in dimension 1, given one for channels last."""
     to_last = (0, *range(2, rank + 2), 1)
     to_first = (0, rank + 1, *range(1, rank + 1))
@@ -155,6 +159,8 @@ def channels_last(kernel: Kernel, rank: int, *images: int) -> Kernel:
                 raise ValueError(f"expected an input of rank {rank + 2}, found shape {inputs[i].shape}")
             moved[i] = inputs[i].transpose(to_last)
         result = kernel(*moved)
+        if not gives_image:
+            return result
         if isinstance(result, tuple):
             return (result[0].transpose(to_first), *result[1:])
         return result.transpose(to_first)
@@ -211,7 +217,32 @@ def chunks(sizes: Sizes, unit: int, budget: int) -> Iterator[tuple[slice, ...]]:
             yield (*head, slice(start, min(start + step, sizes[axis])))
 
 
+class _Scratch(threading.local):
+    """Memory that a thread's kernels use again: fresh memory costs a page fault for every 4 KiB."""
+
+    memory: Array = np.empty(0, np.uint8)
+
+
+_scratch = _Scratch()
+
+
+def scratch(shape: Sizes, dtype: np.dtype[Any]) -> Array:
+    """An array for intermediate values; its memory belongs to the thread and is good until the next call."""
+    size = prod(shape) * dtype.itemsize
+    if size > MOST_CHUNK_BYTES:
+        return np.empty(shape, dtype)
+    if _scratch.memory.nbytes < size:
+        _scratch.memory = np.empty(size, np.uint8)
+    return np.ndarray(shape, dtype, _scratch.memory)
+
+
+def gathered(view: Array) -> Array:
+    """The view's elements, contiguous, in `scratch` memory."""
+    result = scratch(view.shape, view.dtype)
+    result[...] = view
+    return result
+
+
 def offsets(kernel: Sizes) -> Iterator[tuple[int, ...]]:
     """Every position in a window."""
     return product(*map(range, kernel))
-

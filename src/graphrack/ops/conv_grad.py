@@ -1,0 +1,290 @@
+"""Convolutions backwards: to the input (a transposed convolution, used for inference too) and the filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops.conv import check_ranks, chunk_budget, groups_of
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+from graphrack.ops.windows import (
+    CHUNK_BYTES,
+    Sizes,
+    Windows,
+    chunks,
+    gathered,
+    offsets,
+    padded,
+    scratch,
+)
+
+
+def _full_sizes(windows: Windows, name: str, sizes: Array, batch: int, depth: int) -> Sizes:
+    """The shape that an input of sizes declares, channels last; spatial sizes alone are enough in 2-D."""
+    if sizes.ndim != 1:
+        raise ValueError(f"{windows.op_name}'s {name} has shape {sizes.shape}, expected a vector")
+    values = tuple(int(size) for size in sizes)
+    if windows.rank == 2 and len(values) == 2:
+        return (batch, *values, depth)
+    if len(values) != windows.rank + 2:
+        raise ValueError(f"{windows.op_name}'s {name} is {list(values)}, expected {windows.rank + 2} sizes")
+    if min(values) < 0:
+        raise ValueError(f"{windows.op_name}'s {name} is {list(values)}, expected no negative size")
+    if windows.channels_first:
+        return (values[0], *values[2:], values[1])
+    return values
+
+
+def _check_out_backprop(windows: Windows, out_backprop: Array, expected: Sizes, image: Sizes) -> None:
+    if out_backprop.shape != expected:
+        raise ValueError(
+            f"{windows.op_name}'s out_backprop has shape {out_backprop.shape}, expected {expected} for an input of "
+            f"shape {image} (channels last), strides {windows.strides} and padding {windows.padding.decode()}"
+        )
+
+
+def _uncropped(image: Array, pads: Sequence[tuple[int, int]]) -> Array:
+    inner = tuple(slice(before, n - after) for n, (before, after) in zip(image.shape[1:-1], pads, strict=True))
+    return image[(slice(None), *inner)]
+
+
+def _backprop_input(windows: Windows) -> Kernel:
+    op_name, rank = windows.op_name, windows.rank
+
+    def run(input_sizes: Array, filter: Array, out_backprop: Array) -> Any:
+        check_ranks(op_name, rank, filter=filter, out_backprop=out_backprop)
+        *kernel, group_depth, out_depth = filter.shape
+        shape = _full_sizes(windows, "input_sizes", input_sizes, out_backprop.shape[0], group_depth)
+        batch, *sizes, depth = shape
+        groups = groups_of(op_name, depth, filter)
+        outs, pads = windows.place(tuple(sizes), tuple(kernel))
+        _check_out_backprop(windows, out_backprop, (batch, *outs, out_depth), shape)
+        dtype = out_backprop.dtype
+        result = np.zeros((batch, *(n + sum(pad) for n, pad in zip(sizes, pads, strict=True)), depth), dtype)
+        if not out_backprop.size or not groups:
+            return _uncropped(result, pads)
+        # Each output's gradient, spread by the filter over its window, is added where the window lay.
+        taps, per_group = prod(kernel), out_depth // groups
+        views = windows.views(result, outs, tuple(kernel))[..., 0, :]
+        by_group = filter.reshape(taps, group_depth, groups, per_group).transpose(2, 3, 0, 1)
+        matrices = by_group.reshape(groups, per_group, taps * group_depth)
+        positions = list(offsets(tuple(kernel)))
+        unit = taps * depth * dtype.itemsize
+        every: tuple[Any, ...] = (slice(None),) * (rank + 1)
+        for piece in chunks((batch, *outs), unit, chunk_budget(filter)):
+            part = out_backprop[piece]
+            rows = part.reshape(-1, groups, per_group).transpose(1, 0, 2)
+            spread = scratch((groups, rows.shape[1], taps * group_depth), dtype)
+            np.matmul(rows, matrices, out=spread)
+            by_tap = spread.reshape(groups, *part.shape[:-1], taps, group_depth)
+            for i, position in enumerate(positions):
+                target = views[piece][(*every, *position)]
+                if groups == 1:
+                    target += by_tap[0, ..., i, :]
+                else:
+                    term = np.moveaxis(by_tap[..., i, :], 0, -2)
+                    target += term.reshape(target.shape)
+        return _uncropped(result, pads)
+
+    return run
+
+
+def _backprop_filter(windows: Windows) -> Kernel:
+    op_name, rank = windows.op_name, windows.rank
+
+    def run(input: Array, filter_sizes: Array, out_backprop: Array) -> Any:
+        check_ranks(op_name, rank, input=input, out_backprop=out_backprop)
+        shape = tuple(int(size) for size in filter_sizes.reshape(-1))
+        if len(shape) != rank + 2 or filter_sizes.ndim != 1 or min(shape) < 0:
+            raise ValueError(f"{op_name}'s filter_sizes is {filter_sizes.tolist()}, expected {rank + 2} sizes")
+        *kernel, group_depth, out_depth = shape
+        batch, *sizes, depth = input.shape
+        groups = groups_of(op_name, depth, np.broadcast_to(input.dtype.type(0), shape))
+        outs, pads = windows.place(tuple(sizes), tuple(kernel))
+        _check_out_backprop(windows, out_backprop, (batch, *outs, out_depth), input.shape)
+        taps, per_group = prod(kernel), out_depth // max(groups, 1)
+        total = np.zeros((groups, taps * group_depth, per_group), input.dtype)
+        if out_backprop.size and groups:
+            views = np.moveaxis(windows.views(padded(input, pads), outs, tuple(kernel), groups), -2, 0)
+            for piece in chunks((batch, *outs), taps * depth * input.itemsize, CHUNK_BYTES):
+                rows = gathered(views[(slice(None), *piece)]).reshape(groups, -1, taps * group_depth)
+                gradients = out_backprop[piece].reshape(-1, groups, per_group).transpose(1, 0, 2)
+                total += np.matmul(rows.transpose(0, 2, 1), gradients)
+        elif not groups:
+            return np.zeros(shape, input.dtype)
+        return total.transpose(1, 0, 2).reshape(shape)
+
+    return run
+
+
+@specialized("Conv2DBackpropInput")
+def Conv2DBackpropInput(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"NHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "Conv2DBackpropInput",
+        data_format,
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+    )
+    return widened(T, windows.formatted(_backprop_input(windows), 2))
+
+
+@specialized("Conv2DBackpropFilter")
+def Conv2DBackpropFilter(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"NHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "Conv2DBackpropFilter",
+        data_format,
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+    )
+    return widened(T, windows.takes_images(_backprop_filter(windows), 0, 2))
+
+
+@specialized("Conv3DBackpropInputV2")
+def Conv3DBackpropInputV2(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    data_format: bytes = b"NDHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "Conv3DBackpropInputV2", data_format, strides=strides, padding=padding, dilations=dilations, rank=3
+    )
+    return widened(T, windows.formatted(_backprop_input(windows), 2))
+
+
+@specialized("Conv3DBackpropFilterV2")
+def Conv3DBackpropFilterV2(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    data_format: bytes = b"NDHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "Conv3DBackpropFilterV2", data_format, strides=strides, padding=padding, dilations=dilations, rank=3
+    )
+    return widened(T, windows.takes_images(_backprop_filter(windows), 0, 2))
+
+
+def _depthwise_backprop_input(windows: Windows) -> Kernel:
+    op_name = windows.op_name
+
+    def run(input_sizes: Array, filter: Array, out_backprop: Array) -> Any:
+        check_ranks(op_name, 2, filter=filter, out_backprop=out_backprop)
+        *kernel, depth, multiplier = filter.shape
+        shape = _full_sizes(windows, "input_sizes", input_sizes, out_backprop.shape[0], depth)
+        batch, *sizes, found_depth = shape
+        if found_depth != depth:
+            raise ValueError(f"{op_name}'s filter has shape {filter.shape}, expected depth {found_depth} in it")
+        outs, pads = windows.place(tuple(sizes), tuple(kernel))
+        _check_out_backprop(windows, out_backprop, (batch, *outs, depth * multiplier), shape)
+        dtype = out_backprop.dtype
+        result = np.zeros((batch, *(n + sum(pad) for n, pad in zip(sizes, pads, strict=True)), depth), dtype)
+        if out_backprop.size:
+            gradients = out_backprop.reshape(batch, *outs, depth, multiplier)
+            for position in offsets(tuple(kernel)):
+                target = result[(slice(None), *windows.tap(position, outs))]
+                if multiplier == 1:
+                    target += gradients[..., 0] * filter[position][:, 0]
+                else:
+                    target += np.einsum("bhwcm,cm->bhwc", gradients, filter[position])
+        return _uncropped(result, pads)
+
+    return run
+
+
+def _depthwise_backprop_filter(windows: Windows) -> Kernel:
+    op_name = windows.op_name
+
+    def run(input: Array, filter_sizes: Array, out_backprop: Array) -> Any:
+        check_ranks(op_name, 2, input=input, out_backprop=out_backprop)
+        shape = tuple(int(size) for size in filter_sizes.reshape(-1))
+        batch, *sizes, depth = input.shape
+        if len(shape) != 4 or filter_sizes.ndim != 1 or min(shape) < 0 or shape[2] != depth:
+            raise ValueError(
+                f"{op_name}'s filter_sizes is {filter_sizes.tolist()}, expected [rows, columns, {depth}, multiplier]"
+            )
+        *kernel, _, multiplier = shape
+        outs, pads = windows.place(tuple(sizes), tuple(kernel))
+        _check_out_backprop(windows, out_backprop, (batch, *outs, depth * multiplier), input.shape)
+        result = np.zeros(shape, input.dtype)
+        if out_backprop.size:
+            gradients = out_backprop.reshape(batch, *outs, depth, multiplier)
+            whole = padded(input, pads)
+            for position in offsets(tuple(kernel)):
+                part = whole[(slice(None), *windows.tap(position, outs))]
+                result[position] = np.einsum("bhwc,bhwcm->cm", part, gradients)
+        return result
+
+    return run
+
+
+@specialized("DepthwiseConv2dNativeBackpropInput")
+def DepthwiseConv2dNativeBackpropInput(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"NHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "DepthwiseConv2dNativeBackpropInput",
+        data_format,
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+    )
+    return widened(T, windows.formatted(_depthwise_backprop_input(windows), 2))
+
+
+@specialized("DepthwiseConv2dNativeBackpropFilter")
+def DepthwiseConv2dNativeBackpropFilter(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"NHWC",
+    dilations: Sequence[int] = (1, 1, 1, 1),
+) -> Kernel:
+    windows = Windows(
+        "DepthwiseConv2dNativeBackpropFilter",
+        data_format,
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+    )
+    return widened(T, windows.takes_images(_depthwise_backprop_filter(windows), 0, 2))
