@@ -52,6 +52,7 @@ for _name, _function in {
 
 @specialized("Round")
 def Round(*, T: DType) -> Kernel:
+    # TensorFlow 2.21 gives zeros for integers; its earlier versions, and `tf.round`, the integers themselves.
     return np.positive if T.numpy.kind in "iu" else np.rint
 
 

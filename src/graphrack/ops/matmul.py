@@ -48,10 +48,9 @@ def _adjoint(x: Array) -> Any:
 
 def batch_matmul(x: Array, y: Array) -> Any:
     """Products of the last two dimensions; the ones before broadcast."""
-    if y.ndim == 2 and x.ndim > 2 and x.flags.c_contiguous and x.shape[-1] == y.shape[0]:
+    if y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous:
         # One product of large matrices instead of many of small ones.
-        rows = x.reshape(-1, x.shape[-1]) if x.size else np.empty((0, y.shape[0]), x.dtype)
-        return np.matmul(rows, y).reshape(*x.shape[:-1], y.shape[1])
+        return np.matmul(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[1])
     return np.matmul(x, y)
 
 
