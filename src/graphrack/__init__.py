@@ -1,5 +1,9 @@
-"""Load, isolate, run, combine and save TensorFlow models, any number in one process, without TensorFlow."""
+"""Load, isolate, run, combine and save TensorFlow models, any number in one process, without TensorFlow.
 
+Start with `load` for one model, `Rack` for many, `Checkpoint` for values alone.
+"""
+
+from graphrack.checkpoint import Checkpoint, checkpoints, latest_checkpoint, save_checkpoint
 from graphrack.errors import (
     AmbiguousOutput,
     CorruptCheckpoint,
@@ -10,10 +14,47 @@ from graphrack.errors import (
     GraphrackError,
     OpError,
     PermissionDenied,
+    RackErrors,
     RestoreError,
     UninitializedError,
     UnknownName,
     UnsupportedOp,
 )
+from graphrack.formats.dtypes import DType
+from graphrack.formats.tensor_spec import TensorSpec
+from graphrack.graph.interface import Operation, Signature
+from graphrack.loading import load
+from graphrack.model import Model, ModelStats, Variables
+from graphrack.rack import Rack
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AmbiguousOutput",
+    "Checkpoint",
+    "CorruptCheckpoint",
+    "CorruptFile",
+    "DType",
+    "FeedError",
+    "FileError",
+    "GraphError",
+    "GraphrackError",
+    "Model",
+    "ModelStats",
+    "OpError",
+    "Operation",
+    "PermissionDenied",
+    "Rack",
+    "RackErrors",
+    "RestoreError",
+    "Signature",
+    "TensorSpec",
+    "UninitializedError",
+    "UnknownName",
+    "UnsupportedOp",
+    "Variables",
+    "checkpoints",
+    "latest_checkpoint",
+    "load",
+    "save_checkpoint",
+]

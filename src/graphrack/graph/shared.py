@@ -40,13 +40,12 @@ class SharedGraph:
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What `make` gives, worked out once per key."""
-        try:
-            return self.kept[key]  # type: ignore[no-any-return]
-        except KeyError:
+        found = self.kept.get(key)
+        if found is None:
             if len(self.kept) >= _MAX_KEPT:
                 self.kept.clear()
-            made = self.kept[key] = make()
-            return made
+            found = self.kept[key] = make()
+        return found  # type: ignore[no-any-return]
 
     def memory(self) -> int:
         """Bytes of what `release` lets go of: constants that have been decoded."""
