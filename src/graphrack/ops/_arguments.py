@@ -17,6 +17,11 @@ def scalar(name: str, value: Array) -> int:
     return int(value)
 
 
+def legacy_scalar(name: str, value: Array) -> int:
+    """As `scalar`; a vector of one counts as a scalar, as it did in TensorFlow's first versions."""
+    return scalar(name, value.reshape(()) if value.shape == (1,) else value)
+
+
 def vector(name: str, value: Array) -> list[int]:
     """The integers that an input of rank 1 holds. Raises `ValueError` for any other rank."""
     if value.ndim != 1:

@@ -91,7 +91,7 @@ def Rank(input: Array) -> Any:
 
 @op("Fill")
 def Fill(dims: Array, value: Array) -> Array:
-    if value.ndim:
+    if value.ndim and value.shape != (1,):
         raise ValueError(f"value must be a scalar, got shape {value.shape}")
     return filled(checked_sizes("dims", legacy_vector("dims", dims)), value, value.dtype)
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from graphrack.ops._arguments import axis_of, scalar, within
-from graphrack.ops.registry import op, specialized
+from graphrack.ops._arguments import axis_of, scalar, sizes, within, zeros
+from graphrack.ops.registry import op, register, specialized
 from graphrack.ops.runtime import Array
 
 
 @specialized("GatherV2")
 def GatherV2(*, batch_dims: int = 0) -> Any:
     if batch_dims:
-        return lambda params, indices, axis: _gather_batched(
-            params, indices, scalar("axis", axis), batch_dims
-        )
+        return lambda params, indices, axis: _gather_batched(params, indices, scalar("axis", axis), batch_dims)
     return lambda params, indices, axis: _gather(params, indices, scalar("axis", axis))
 
 
@@ -67,3 +67,114 @@ def _gather_batched(params: Array, indices: Array, axis: int, batch_dims: int) -
     flat = base + indices.reshape(blocks[0], 1, int(np.prod(picked, dtype=np.int64)))
     rows = params.reshape(blocks[0] * blocks[1] * size, *inner)
     return np.reshape(rows.take(flat.reshape(-1), 0), batch + outer + picked + inner)
+
+
+# ---- By index tuples (…Nd) ----
+#
+# The last dimension of `indices` is an index tuple into the first dimensions of a tensor; what the rest
+# of the dimensions hold is a row. Everything here works on the tensor as a matrix of such rows.
+
+_POLICIES = {b"": True, b"DEFAULT": True, b"ERROR": True, b"IGNORE": False}
+"""`bad_indices_policy`: whether an index out of range is an error (on the CPU the default)."""
+
+
+def _checks(bad_indices_policy: bytes) -> bool:
+    try:
+        return _POLICIES[bad_indices_policy]
+    except KeyError:
+        raise ValueError(f"bad_indices_policy must be DEFAULT, ERROR or IGNORE, got {bad_indices_policy!r}") from None
+
+
+def _row_numbers(indices: Array, shape: tuple[int, ...], check: bool) -> tuple[Array, Array | None]:
+    """Which row each index tuple names, and which tuples are good (None: all).
+
+    Raises `ValueError` for a tuple longer than the shape, or (with `check`) out of its range.
+    """
+    if not indices.ndim:
+        raise ValueError("indices must have at least one dimension, got a scalar")
+    depth = indices.shape[-1]
+    if depth > len(shape):
+        raise ValueError(f"indices of length {depth} don't fit a tensor of shape {shape}")
+    bounds = shape[:depth]
+    flat = indices.reshape(math.prod(indices.shape[:-1]), depth)
+    inside = (flat >= 0) & (flat < np.array(bounds, np.int64))
+    good = None
+    if not inside.all():
+        good = np.asarray(inside.all(axis=1))
+        if check:
+            bad = int(np.flatnonzero(~good)[0])
+            where = ",".join(str(int(i)) for i in np.unravel_index(bad, indices.shape[:-1]))
+            raise ValueError(f"indices[{where}] = {flat[bad].tolist()} does not index into shape {shape}")
+    strides = np.array([math.prod(bounds[i + 1 :]) for i in range(depth)], np.int64)
+    return flat.astype(np.int64) @ strides, good
+
+
+@op("GatherNd")
+def GatherNd(params: Array, indices: Array, *, bad_indices_policy: bytes = b"") -> Array:
+    if not params.ndim:
+        raise ValueError("params must have at least one dimension, got a scalar")
+    rows, good = _row_numbers(indices, params.shape, _checks(bad_indices_policy))
+    depth = indices.shape[-1]
+    row = params.shape[depth:]
+    shape = indices.shape[:-1] + row
+    table = params.reshape((math.prod(params.shape[:depth]), *row))
+    if rows.size and not params.size:
+        raise ValueError(f"indices are given but params is empty: shape {params.shape}")
+    if good is None:
+        return np.reshape(table.take(rows, 0), shape)
+    out = zeros((len(rows), *row), params.dtype)
+    out[good] = table[rows[good]]
+    return np.reshape(out, shape)
+
+
+def _scattered(out: Array, indices: Array, updates: Array, combine: np.ufunc | None, check: bool) -> Array:
+    """`out`, which belongs to the caller, with updates put in: by a ufunc, or in place of what was there."""
+    rows, good = _row_numbers(indices, out.shape, check)
+    depth = indices.shape[-1]
+    row = out.shape[depth:]
+    if updates.shape != indices.shape[:-1] + row:
+        raise ValueError(
+            f"updates must have shape {indices.shape[:-1] + row} for indices of shape {indices.shape} and a "
+            f"tensor of shape {out.shape}, got {updates.shape}"
+        )
+    if not depth:
+        raise ValueError(f"indices must name at least one dimension, got shape {indices.shape}")
+    width = math.prod(row)
+    table = out.reshape(math.prod(out.shape[:depth]), width)
+    values = updates.reshape(len(rows), width)
+    if good is not None:
+        rows, values = rows[good], values[good]
+    if not values.size:
+        return out
+    if combine is None:
+        table[rows] = values  # the last of several for one row stays
+    elif len(rows) == 1 or len(np.unique(rows)) == len(rows):
+        table[rows] = combine(table[rows], values)
+    else:
+        # ufunc.at is fast for flat arrays only; rows one after the other, as TensorFlow adds them.
+        flat = rows[:, None] * width + np.arange(width)
+        combine.at(table.reshape(-1), flat.reshape(-1), values.reshape(-1))
+    return out
+
+
+@op("ScatterNd")
+def ScatterNd(indices: Array, updates: Array, shape: Array, *, bad_indices_policy: bytes = b"") -> Array:
+    out = zeros(sizes("shape", shape), updates.dtype)
+    if not out.size and indices.size and updates.size:
+        raise ValueError(f"indices and updates are given for an output without elements: shape {out.shape}")
+    return _scattered(out, indices, updates, np.add, _checks(bad_indices_policy))
+
+
+def _tensor_scatter(combine: np.ufunc | None) -> Callable[..., Array]:
+    def tensor_scatter(tensor: Array, indices: Array, updates: Array, *, bad_indices_policy: bytes = b"") -> Array:
+        return _scattered(tensor.copy(), indices, updates, combine, _checks(bad_indices_policy))
+
+    return tensor_scatter
+
+
+register("TensorScatterUpdate", _tensor_scatter(None))
+register("TensorScatterAdd", _tensor_scatter(np.add))
+register("TensorScatterSub", _tensor_scatter(np.subtract))
+register("TensorScatterMin", _tensor_scatter(np.minimum))
+register("TensorScatterMax", _tensor_scatter(np.maximum))
+register("ScatterNdNonAliasingAdd", _tensor_scatter(np.add))

@@ -1,4 +1,4 @@
-"""Several values made one: Pack, ConcatV2 and their kin."""
+"""Several values made one (Pack, ConcatV2, DynamicStitch) and one made several (DynamicPartition)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.ops._arguments import axis_of, scalar
-from graphrack.ops.registry import op, specialized
+from graphrack.ops._arguments import axis_of, legacy_scalar, scalar, vector, within, zeros
+from graphrack.ops.registry import MANY, op, specialized
 from graphrack.ops.runtime import Array
 
 
@@ -30,14 +30,78 @@ def Pack(*, axis: int = 0) -> Any:
 
 @op("ConcatV2")
 def ConcatV2(*values_and_axis: Array) -> Array:
-    return _concat(values_and_axis[:-1], scalar("axis", values_and_axis[-1]))
+    return _concat(values_and_axis[:-1], legacy_scalar("axis", values_and_axis[-1]))
 
 
 @op("Concat")
 def Concat(concat_dim: Array, *values: Array) -> Array:
-    return _concat(values, scalar("concat_dim", concat_dim))
+    return _concat(values, legacy_scalar("concat_dim", concat_dim))
 
 
 def _concat(values: tuple[Array, ...], axis: int) -> Array:
     axis_of(axis, values[0].ndim)
     return np.concatenate(values, axis)
+
+
+@op("ConcatOffset", outputs=MANY)
+def ConcatOffset(concat_dim: Array, *shape: Array) -> list[Array]:
+    shapes = [vector("shape", one) for one in shape]
+    axis = axis_of(scalar("concat_dim", concat_dim), len(shapes[0]), "concat_dim")
+    offsets, at = [], 0
+    for one, given in zip(shapes, shape, strict=True):
+        if len(one) != len(shapes[0]) or any(
+            a != b for i, (a, b) in enumerate(zip(one, shapes[0], strict=True)) if i != axis
+        ):
+            raise ValueError(f"shapes must agree except in dimension {axis}, got {shapes[0]} and {one}")
+        offset = np.zeros_like(given)
+        offset[axis] = at
+        offsets.append(offset)
+        at += one[axis]
+    return offsets
+
+
+@op("ParallelConcat")
+def ParallelConcat(*values: Array, shape: tuple[int, ...]) -> Array:
+    for value in values:
+        if value.shape != (1, *shape[1:]):
+            raise ValueError(f"values must have shape {(1, *shape[1:])}, got {value.shape}")
+    if len(values) != shape[0]:
+        raise ValueError(f"shape {shape} wants {shape[0]} values, got {len(values)}")
+    return np.concatenate(values)
+
+
+@op("DynamicStitch", "ParallelDynamicStitch")
+def DynamicStitch(*indices_and_data: Array) -> Array:
+    """Rows put at the indices given; where one is given twice, the later row stays.
+
+    Rows that no index names hold zeros (TensorFlow leaves them unspecified).
+    """
+    count = len(indices_and_data) // 2
+    indices, data = indices_and_data[:count], indices_and_data[count:]
+    row = data[0].shape[indices[0].ndim :]
+    top = 0
+    for where, what in zip(indices, data, strict=True):
+        if what.shape != where.shape + row:
+            raise ValueError(f"data must have shape {where.shape + row} for its indices, got {what.shape}")
+        if where.size:
+            top = max(top, int(where.max()) + 1)
+    out = zeros((top, *row), data[0].dtype)
+    for where, what in zip(indices, data, strict=True):
+        within("indices", where, top)
+        out[where.reshape(-1)] = what.reshape((where.size, *row))
+    return out
+
+
+@specialized("DynamicPartition", outputs=MANY)
+def DynamicPartition(*, num_partitions: int) -> Any:
+    def dynamic_partition(data: Array, partitions: Array) -> list[Array]:
+        rank = partitions.ndim
+        if data.shape[:rank] != partitions.shape:
+            raise ValueError(f"data's shape {data.shape} must start with the shape of partitions {partitions.shape}")
+        within("partitions", partitions, num_partitions)
+        flat = partitions.reshape(-1)
+        rows = data.reshape((flat.size, *data.shape[rank:])).take(np.argsort(flat, kind="stable"), 0)
+        ends = np.cumsum(np.bincount(flat, minlength=num_partitions)).tolist()
+        return [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+    return dynamic_partition

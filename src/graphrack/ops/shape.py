@@ -1,4 +1,4 @@
-"""The same elements in another shape or order: Reshape, Transpose, BroadcastTo, ReverseV2, Roll…"""
+"""The same elements in another shape: Reshape, Squeeze, Transpose, BroadcastTo, Tile, Bitcast…"""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.ops._arguments import axis_of, legacy_vector, vector
+from graphrack.formats.dtypes import DType
+from graphrack.ops._arguments import axis_of, legacy_vector, sizes, vector
 from graphrack.ops.registry import op, specialized
 from graphrack.ops.runtime import Array
 
@@ -74,3 +75,101 @@ def _permutation(perm: Array, rank: int) -> list[int]:
     if sorted(axes) != list(range(rank)):
         raise ValueError(f"perm must be a permutation of 0 to {rank - 1} for rank {rank}, got {found}")
     return axes
+
+
+@op("InvertPermutation")
+def InvertPermutation(x: Array) -> Array:
+    axes = _permutation(x, len(x)) if x.ndim else vector("x", x)
+    if x.size and x.min() < 0:
+        raise ValueError(f"x must be a permutation of 0 to {len(x) - 1}, got {x.tolist()}")
+    out = np.empty_like(x)
+    out[axes] = np.arange(len(x), dtype=x.dtype)
+    return out
+
+
+# ---- Repeated ----
+
+
+@op("BroadcastTo")
+def BroadcastTo(input: Array, shape: Array) -> Array:
+    wanted = sizes("shape", shape)
+    # A copy, not a view of stride 0: a size that memory can't hold must fail here, not turn into hours
+    # of work in whatever comes next.
+    out = np.empty(wanted, input.dtype)
+    out[...] = np.broadcast_to(input, wanted)
+    return out
+
+
+@op("BroadcastArgs")
+def BroadcastArgs(s0: Array, s1: Array) -> Array:
+    rank, first, second = _aligned(s0, s1)
+    return np.array([a if b == 1 else b for a, b in zip(first, second, strict=True)], s0.dtype).reshape(rank)
+
+
+@op("BroadcastGradientArgs", outputs=2)
+def BroadcastGradientArgs(s0: Array, s1: Array) -> tuple[Array, Array]:
+    """Which axes to sum a gradient over so that it gets the shape `s0` (and `s1`) again."""
+    rank, first, second = _aligned(s0, s1)
+    if s0.shape == s1.shape and first == second:
+        return np.empty(0, s0.dtype), np.empty(0, s0.dtype)
+    # TensorFlow lists an axis that is 1 in both for both, unless the shapes are the same.
+    return (
+        np.array([i for i in range(rank) if first[i] == 1], s0.dtype),
+        np.array([i for i in range(rank) if second[i] == 1], s0.dtype),
+    )
+
+
+def _aligned(s0: Array, s1: Array) -> tuple[int, list[int], list[int]]:
+    """The rank of a broadcast result and both shapes with that rank. Raises `ValueError` for a misfit."""
+    first, second = vector("s0", s0), vector("s1", s1)
+    rank = max(len(first), len(second))
+    first = [1] * (rank - len(first)) + first
+    second = [1] * (rank - len(second)) + second
+    if any(a != b and a != 1 and b != 1 for a, b in zip(first, second, strict=True)):
+        raise ValueError(f"shapes can't be broadcast together: {s0.tolist()} and {s1.tolist()}")
+    return rank, first, second
+
+
+@op("Tile")
+def Tile(input: Array, multiples: Array) -> Array:
+    times = sizes("multiples", multiples)
+    shape = input.shape
+    if len(times) != len(shape):
+        raise ValueError(f"multiples must have one number per dimension of shape {shape}, got {times}")
+    interleaved = [size for pair in zip(times, shape, strict=True) for size in pair]
+    out = np.empty(interleaved, input.dtype)
+    out[...] = input.reshape([size for n in shape for size in (1, n)])
+    return out.reshape([n * size for n, size in zip(times, shape, strict=True)])
+
+
+@op("TileGrad")
+def TileGrad(input: Array, multiples: Array) -> Any:
+    times = sizes("multiples", multiples)
+    shape = input.shape
+    if len(times) != len(shape) or any(n == 0 or size % n for n, size in zip(times, shape, strict=True)):
+        raise ValueError(f"multiples must divide the sizes of the input's shape {shape}, got {times}")
+    split = [size for n, whole in zip(times, shape, strict=True) for size in (n, whole // n)]
+    return input.reshape(split).sum(axis=tuple(range(0, 2 * len(times), 2)), dtype=input.dtype)
+
+
+# ---- The same bytes ----
+
+
+@specialized("Bitcast")
+def Bitcast(*, type: DType) -> Any:
+    dtype = type.numpy
+
+    def bitcast(input: Array) -> Any:
+        here, there = input.dtype.itemsize, dtype.itemsize
+        if here == there:
+            return input.view(dtype)
+        if here > there:
+            return np.ascontiguousarray(input).reshape((*input.shape, 1)).view(dtype)
+        if not input.ndim or input.shape[-1] * here != there:
+            raise ValueError(
+                f"can't bitcast {input.dtype} to {dtype}: the last dimension of shape {input.shape} must be "
+                f"{there // here}"
+            )
+        return np.ascontiguousarray(input).view(dtype).reshape(input.shape[:-1])
+
+    return bitcast

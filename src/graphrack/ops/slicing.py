@@ -1,12 +1,14 @@
-"""Parts of a value: StridedSlice, Slice, Split, Unpack. All are views."""
+"""Parts of a value: StridedSlice, Slice, Split, SplitV, Unpack. All are views."""
 
 from __future__ import annotations
 
 from types import EllipsisType
 from typing import Any
 
-from graphrack.ops._arguments import vector
-from graphrack.ops.registry import specialized
+import numpy as np
+
+from graphrack.ops._arguments import axis_of, scalar, sizes, vector, zeros
+from graphrack.ops.registry import MANY, op, specialized
 from graphrack.ops.runtime import Array
 
 _Index = tuple["slice | int | EllipsisType | None", ...]
@@ -71,10 +73,107 @@ def _strided_index(
                     raise ValueError(f"slice index {at} of dimension {axis} is out of bounds: {shape}")
                 index.append(at)
             else:
-                index.append(
-                    slice(None if begin_mask & bit else begins[i], None if end_mask & bit else ends[i], step)
-                )
+                index.append(slice(None if begin_mask & bit else begins[i], None if end_mask & bit else ends[i], step))
             axis += 1
     if not ellipses:
         index.append(Ellipsis)
     return tuple(index)
+
+
+@specialized("StridedSliceGrad")
+def StridedSliceGrad(
+    *,
+    begin_mask: int = 0,
+    end_mask: int = 0,
+    ellipsis_mask: int = 0,
+    new_axis_mask: int = 0,
+    shrink_axis_mask: int = 0,
+) -> Any:
+    masks = (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
+
+    def strided_slice_grad(shape: Array, begin: Array, end: Array, strides: Array, dy: Array) -> Array:
+        out = zeros(sizes("shape", shape), dy.dtype)
+        part = out[_strided_index(out.shape, begin, end, strides, masks)]
+        if part.shape != dy.shape:
+            raise ValueError(f"dy must have the slice's shape {part.shape}, got {dy.shape}")
+        part[...] = dy
+        return out
+
+    return strided_slice_grad
+
+
+@op("Slice")
+def Slice(input: Array, begin: Array, size: Array) -> Array:
+    begins, counts = vector("begin", begin), vector("size", size)
+    shape = input.shape
+    if not len(begins) == len(counts) == len(shape):
+        raise ValueError(
+            f"begin and size must have one number per dimension of shape {shape}, got {begins} and {counts}"
+        )
+    index: list[Any] = []
+    for at, count, whole in zip(begins, counts, shape, strict=True):
+        stop = whole if count == -1 else at + count
+        if not 0 <= at <= stop <= whole:
+            raise ValueError(f"slice of size {counts} at {begins} reaches outside of shape {shape}")
+        index.append(slice(at, stop))
+    return input[tuple(index)] if index else input
+
+
+@specialized("Split", outputs=MANY)
+def Split(*, num_split: int) -> Any:
+    def split(split_dim: Array, value: Array) -> list[Array]:
+        axis = axis_of(scalar("split_dim", split_dim), value.ndim, "split_dim")
+        each, rest = divmod(value.shape[axis], num_split)
+        if rest:
+            raise ValueError(
+                f"dimension {axis} of shape {value.shape} can't be split evenly into num_split = {num_split}"
+            )
+        return _parts(value, axis, [each] * num_split)
+
+    return split
+
+
+@op("SplitV", outputs=MANY)
+def SplitV(value: Array, size_splits: Array, split_dim: Array, *, num_split: int) -> list[Array]:
+    if split_dim.size != 1:
+        raise ValueError(f"split_dim must hold one number, got shape {split_dim.shape}")
+    axis = axis_of(int(split_dim.item()), value.ndim, "split_dim")
+    if size_splits.size != num_split or (num_split != 1 and size_splits.ndim != 1):
+        raise ValueError(
+            f"size_splits must be a vector of num_split = {num_split} sizes, got shape {size_splits.shape}"
+        )
+    if num_split == 1:  # TensorFlow doesn't look at the size then
+        return [value]
+    counts = size_splits.tolist()
+    whole = value.shape[axis]
+    known = sum(count for count in counts if count != -1)
+    if counts.count(-1) == 1 and known <= whole:
+        counts[counts.index(-1)] = whole - known
+        known = whole
+    if min(counts) < 0 or known != whole:
+        raise ValueError(
+            f"size_splits must add up to {whole}, the size of dimension {axis} of shape {value.shape} "
+            f"(one of them may be -1), got {size_splits.tolist()}"
+        )
+    return _parts(value, axis, counts)
+
+
+def _parts(value: Array, axis: int, counts: list[int]) -> list[Array]:
+    before = (slice(None),) * axis
+    parts, start = [], 0
+    for count in counts:
+        parts.append(value[(*before, slice(start, start + count))])
+        start += count
+    return parts
+
+
+@specialized("Unpack", outputs=MANY)
+def Unpack(*, num: int, axis: int = 0) -> Any:
+    def unpack(value: Array) -> list[Array]:
+        at = axis_of(axis, value.ndim)
+        if value.shape[at] != num:
+            raise ValueError(f"dimension {at} of shape {value.shape} must have size num = {num}")
+        rows = value if at == 0 else np.moveaxis(value, at, 0)
+        return [rows[i, ...] for i in range(num)]
+
+    return unpack
