@@ -72,7 +72,7 @@ def restore(
             f"{'; '.join(problems)}; nothing was restored: select=, scope= and rename= choose and map variables, "
             "strict=False leaves out what doesn't fit"
         )
-    _assign(instance, source, fitting, whole=len(fitting) == len(wanted) and select is None)
+    _assign(instance, source, fitting)
 
 
 def _wanted(
@@ -156,14 +156,15 @@ def _reshapes(item: _Wanted, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted], *, whole: bool) -> None:
+def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted]) -> None:
     graph, state = instance.graph, instance.state
     by_graph = [(item, item.by) for item in items if item.by is not None]
     direct = {item.variable.key: checkpoint.read_slice(item.source) for item in items if item.by is None}
     values: dict[str, Any] = {}
     with state.lock:
         if by_graph and graph.saver is not None:
-            # The whole of it runs the restore op itself, which may do more than assign.
+            # Where all is restored the restore op itself runs, which may do more than assign.
+            whole = len(by_graph) == len(graph.restored)
             fetches: list[TensorName | str]
             fetches = [graph.saver.restore] if whole else [by.assign for _, by in by_graph]
             filename = graph.saver.filename

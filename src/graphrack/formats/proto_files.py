@@ -239,8 +239,8 @@ def _parse_text(data: bytes, path: str) -> GraphMessage:
     except text_format.ParseError as error:
         line, column = error.GetLine(), error.GetColumn()
         what = re.sub(r"^\d+:\d+\s*:\s*", "", str(error)).replace("graphrack.tf.", "")
-        where = f" in line {line}, column {column}" if line else ""
-        fail(f"is no {kind.DESCRIPTOR.name}:{where} {what}".replace(": in line", " in line", 1))
+        where = f"line {line}, column {column}: " if line else ""
+        fail(f"is no {kind.DESCRIPTOR.name}: {where}{what}")
     except RecursionError:
         fail(f"is no {kind.DESCRIPTOR.name}: its messages are nested too deep")
     except (ValueError, TypeError, LookupError, OverflowError, DecodeError) as error:

@@ -156,9 +156,7 @@ class TemporaryFile:
     def __enter__(self) -> TemporaryFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         self.discard()
 
     def write(self, data: bytes | memoryview) -> None:

@@ -49,9 +49,7 @@ def saved_model_file(folder: str) -> str | None:
     return None
 
 
-def read_saved_model(
-    folder: str | os.PathLike[str], tags: str | Iterable[str] | None = None
-) -> SavedMetaGraph:
+def read_saved_model(folder: str | os.PathLike[str], tags: str | Iterable[str] | None = None) -> SavedMetaGraph:
     """One MetaGraph of a SavedModel folder (or of its `saved_model.pb`).
 
     `tags`: the exact set of tags of the MetaGraph that is wanted, or one tag; may be left out where there
@@ -105,9 +103,7 @@ def choose_meta_graph(model: metagraph_pb2.SavedModel, tags: str | Iterable[str]
         )
     wanted = frozenset([tags] if isinstance(tags, str) else tags)
     if wanted not in sets:
-        raise UnknownName(
-            f"{path!r} has no MetaGraph with tags {_listed([wanted])}; there are {_listed(sets)}"
-        )
+        raise UnknownName(f"{path!r} has no MetaGraph with tags {_listed([wanted])}; there are {_listed(sets)}")
     return sets.index(wanted)
 
 

@@ -372,9 +372,7 @@ def shape_of(shape: Array) -> tuple[int, ...]:
         ValueError: it is no vector of ints, or a size is negative.
     """
     if shape.ndim != 1 or shape.dtype.kind not in "iu":
-        raise ValueError(
-            f"shape must be a vector of int32 or int64, found {shape.dtype} of shape {list(shape.shape)}"
-        )
+        raise ValueError(f"shape must be a vector of int32 or int64, found {shape.dtype} of shape {list(shape.shape)}")
     sizes: tuple[int, ...] = tuple(shape.tolist())
     if sizes and min(sizes) < 0:
         raise ValueError(f"shape {list(sizes)} has a negative size: each must be 0 or more")

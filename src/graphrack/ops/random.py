@@ -87,9 +87,7 @@ def ParameterizedTruncatedNormal(*, node_name: str, dtype: DType, seed: int = 0,
     _no_bfloat16("truncated normal", dtype)
     make = partial(Generator, seed, seed2)
 
-    def kernel(
-        state: RunState, shape: Array, means: Array, stdevs: Array, minvals: Array, maxvals: Array
-    ) -> Array:
+    def kernel(state: RunState, shape: Array, means: Array, stdevs: Array, minvals: Array, maxvals: Array) -> Array:
         return truncated_between(
             state.per_node(node_name, make), shape_of(shape), means, stdevs, minvals, maxvals, dtype
         )
@@ -133,9 +131,7 @@ def RandomPoissonV2(*, node_name: str, dtype: DType = dtypes.INT64, seed: int = 
 
 
 @specialized("Multinomial", state=True)
-def Multinomial(
-    *, node_name: str, seed: int = 0, seed2: int = 0, output_dtype: DType = dtypes.INT64
-) -> Kernel:
+def Multinomial(*, node_name: str, seed: int = 0, seed2: int = 0, output_dtype: DType = dtypes.INT64) -> Kernel:
     make = partial(Generator, seed, seed2)
 
     def kernel(state: RunState, logits: Array, num_samples: Array) -> Array:

@@ -160,9 +160,7 @@ def _poisson(stream: Stream, rate: Array, highest: float) -> Array:
     return out
 
 
-def multinomial(
-    reserve: Callable[[int], Stream], logits: Array, num_samples: Array, dtype: np.dtype[Any]
-) -> Array:
+def multinomial(reserve: Callable[[int], Stream], logits: Array, num_samples: Array, dtype: np.dtype[Any]) -> Array:
     """Class numbers drawn by their unnormalised log-probabilities: (batch, classes) to (batch, samples).
 
     Raises:
@@ -246,9 +244,7 @@ def truncated_between(
     return out.reshape(shape)
 
 
-def _truncated(
-    stream: Stream, out: Array, mean: Any, stddev: Any, low: Any, high: Any, dtype: DType
-) -> Stream:
+def _truncated(stream: Stream, out: Array, mean: Any, stddev: Any, low: Any, high: Any, dtype: DType) -> Stream:
     """Fills one batch; gives the stream where the next one begins."""
     if not (stddev > 0 and low < high and (np.isfinite(low) or np.isfinite(high))):
         raise ValueError(

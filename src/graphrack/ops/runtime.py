@@ -25,9 +25,7 @@ class Handle:
 
     __slots__ = ("dtype", "key", "name", "shape")
 
-    def __init__(
-        self, key: str, name: str, dtype: DType | None = None, shape: tuple[int | None, ...] | None = None
-    ):
+    def __init__(self, key: str, name: str, dtype: DType | None = None, shape: tuple[int | None, ...] | None = None):
         self.key = key
         self.name = name
         self.dtype = dtype

@@ -162,7 +162,7 @@ def compile_plan(index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[Te
 
 def uninitialized(names: Any) -> UninitializedError:
     """The error for variables without values."""
-    listed = ", ".join(repr(n) for n in dict.fromkeys(names))
+    listed = ", ".join(repr(n) for n in sorted(set(names)))
     return UninitializedError(
         f"variables have no values: {listed}; give them some with restore(checkpoint) or initialize()"
     )
