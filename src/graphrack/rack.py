@@ -27,7 +27,8 @@ class Rack(Mapping[str, Model]):
     Attributes:
         models: names to paths (whatever `load` takes) or Models.
         memory_limit: bytes that the models' plans and decoded constants may take together; beyond it those
-            of the least recently used are let go of and made anew when needed. Never variables.
+            of the least recently used are let go of when the next model is used, and made anew when
+            needed. Never variables.
     """
 
     def __init__(self, models: Mapping[str, PathOrModel] | None = None, memory_limit: int | None = None):
