@@ -105,8 +105,10 @@ class Kernels:
             results = self.bound[node.name](*([self.state] if op.state else []), *inputs)
             if op.outputs == 1:
                 results = (results,)
-            assert op.outputs in (0, registry.MANY) or len(results) == op.outputs
-            for i, result in enumerate(results or ()):
+            elif op.outputs == 0:
+                results = ()
+            assert op.outputs == registry.MANY or len(results) == op.outputs
+            for i, result in enumerate(results):
                 values[f"{node.name}:{i}"] = result
 
         with np.errstate(all="ignore"):

@@ -28,6 +28,7 @@ MODULES: tuple[str, ...] = (
     "sorting",
     "special",
     "state",
+    "state_updates",
     "training",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has

@@ -1,0 +1,504 @@
+"""The optimizers' apply ops: ApplyAdam and kin, for TF1 variables and resources, dense and sparse.
+
+An optimizer is written once, as a function from a variable, its slots, hyperparameters and a gradient
+to the new variable and slots. Its dense op takes all of them whole; its sparse op (an input `indices`
+right after `grad`) takes the rows that the indices name, one after another where an index comes twice.
+Both exist by reference (`ApplyMomentum`, `SparseApplyMomentum`) and by resource (`Resource` in front).
+
+Formulas are those of the kernels of TensorFlow's `training_ops.cc`, written so that no array is
+written in place and few are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Handle, RunState
+from graphrack.ops.training_sparse import check_rows, waves
+
+Array = np.ndarray[Any, Any]
+Update = Callable[..., tuple[Array, ...]]
+"""From (variable, slots..., hyperparameters and gradient) to (variable, slots...): arrays of at least one
+dimension, all new or unchanged."""
+
+_BIG = 1 << 17  # from that many elements on, work is done in pieces
+_PIECE = 1 << 14  # … of that many, whose arrays stay in the processor's cache
+
+
+class _Made:
+    """A function of attributes, with the signature of the one that it calls."""
+
+    def __init__(self, make: Callable[..., Update], kernel: Callable[[Update], Kernel]):
+        self.__code__ = make.__code__
+        self.__kwdefaults__ = make.__kwdefaults__
+        self._make, self._kernel = make, kernel
+
+    def __call__(self, **attributes: Any) -> Kernel:
+        return self._kernel(self._make(**attributes))
+
+
+def applies(
+    name: str, inputs: str, *, sparse: bool = True, by_reference: bool = True
+) -> Callable[[Callable[..., Update]], Callable[..., Update]]:
+    """Registers an optimizer's ops.
+
+    Attributes:
+        name: what its ops' names end with.
+        inputs: names of the dense op's inputs: variable and slots, a semicolon, then the others.
+        sparse, by_reference: whether TensorFlow has its sparse ops, its ops on references.
+    """
+    states, _, others = (part.split() for part in inputs.partition(";"))
+    references = tuple(range(len(states)))
+
+    def decorate(make: Callable[..., Update]) -> Callable[..., Update]:
+        for wanted, prefix, wrap in ((True, "Apply", _dense), (sparse, "SparseApply", _sparse)):
+            if not wanted:
+                continue
+            made = _Made(make, lambda update, wrap=wrap: wrap(update, states, others))  # type: ignore[misc]
+            if by_reference:
+                specialized(prefix + name, state=True, writes=True, ref_inputs=references, ref_output=True)(made)
+            specialized("Resource" + prefix + name, outputs=0, state=True, writes=True)(made)
+        return make
+
+    return decorate
+
+
+def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], others: list[str]) -> None:
+    """Raises `ValueError` where slots have other shapes than the variable, or hyperparameters are no scalars."""
+    shape = values[0].shape
+    for name, value in zip(states[1:], values[1:], strict=True):
+        if value.shape != shape:
+            raise ValueError(
+                f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"
+            )
+    for name, value in zip(others, inputs, strict=True):
+        if value.ndim and name != "grad" and name != "indices":
+            raise ValueError(f"{name} must be a scalar, found shape {list(value.shape)}")
+
+
+def _dense(update: Update, states: list[str], others: list[str]) -> Kernel:
+    count, place = len(states), others.index("grad")
+
+    def kernel(state: RunState, *inputs: Any) -> Handle:
+        handles, inputs = inputs[:count], inputs[count:]
+        values = [state.read(handle) for handle in handles]
+        _check(values, states, inputs, others)
+        shape, grad = values[0].shape, inputs[place]
+        if grad.shape != shape:
+            raise ValueError(f"var and grad must have the same shape, found {list(shape)} and {list(grad.shape)}")
+        if shape and values[0].size < _BIG:
+            results = update(*values, *inputs)
+        else:
+            results = _in_pieces(update, values, inputs, place)
+        for handle, result in zip(handles, results, strict=True):
+            state.write(handle, result)
+        return handles[0]  # type: ignore[no-any-return]
+
+    return kernel
+
+
+def _in_pieces(update: Update, values: list[Any], inputs: tuple[Any, ...], place: int) -> tuple[Array, ...]:
+    flat = [value.reshape(-1) for value in values]
+    grad, before, after = inputs[place].reshape(-1), inputs[:place], inputs[place + 1 :]
+    out = [np.empty_like(value) for value in flat]
+    for start in range(0, grad.size, _PIECE):
+        piece = slice(start, start + _PIECE)
+        results = update(*[value[piece] for value in flat], *before, grad[piece], *after)
+        for whole, result in zip(out, results, strict=True):
+            whole[piece] = result
+    return tuple(whole.reshape(value.shape) for whole, value in zip(out, values, strict=True))
+
+
+def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
+    count, place = len(states), others.index("grad")
+    others = [*others[: place + 1], "indices", *others[place + 1 :]]
+
+    def kernel(state: RunState, *inputs: Any) -> Handle:
+        handles, inputs = inputs[:count], inputs[count:]
+        values = [state.read(handle) for handle in handles]
+        _check(values, states, inputs, others)
+        shape, grad, indices = values[0].shape, inputs[place], inputs[place + 1]
+        if not shape:
+            raise ValueError("var must have at least one dimension for a sparse update, found a scalar")
+        if indices.ndim != 1:
+            raise ValueError(f"indices must be a vector, found shape {list(indices.shape)}")
+        if grad.shape != (indices.size, *shape[1:]):
+            raise ValueError(
+                f"grad must have a row for each of {indices.size} indices, of the shape of var's rows "
+                f"{list(shape[1:])}; found {list(grad.shape)}"
+            )
+        check_rows(indices, shape[0], "var")
+        if not indices.size:
+            return handles[0]  # type: ignore[no-any-return]
+        out = [value.copy() for value in values]
+        for wave in waves(indices):
+            rows = indices[wave]
+            before, after = inputs[:place], inputs[place + 2 :]
+            results = update(*[whole[rows] for whole in out], *before, grad[wave], *after)
+            for whole, result in zip(out, results, strict=True):
+                whole[rows] = result
+        for handle, whole in zip(handles, out, strict=True):
+            state.write(handle, whole)
+        return handles[0]  # type: ignore[no-any-return]
+
+    return kernel
+
+
+def _moved(old: Array, new: Array, share: Any) -> Array:
+    """old + (new - old) * share; writes into `new`."""
+    new -= old
+    new *= share
+    new += old
+    return new
+
+
+# Gradient descent and momentum
+
+
+@applies("GradientDescent", "var; alpha grad", sparse=False)
+def ApplyGradientDescent() -> Update:
+    def update(var: Array, alpha: Any, grad: Array) -> tuple[Array, ...]:
+        step = grad * alpha
+        return (np.subtract(var, step, out=step),)
+
+    return update
+
+
+@applies("Momentum", "var accum; lr grad momentum")
+def ApplyMomentum(*, use_nesterov: bool = False) -> Update:
+    def update(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any) -> tuple[Array, ...]:
+        accum = accum * momentum
+        accum += grad
+        if use_nesterov:
+            step = accum * momentum
+            step += grad
+            step *= lr
+        else:
+            step = accum * lr
+        return np.subtract(var, step, out=step), accum
+
+    return update
+
+
+@applies("KerasMomentum", "var accum; lr grad momentum", by_reference=False)
+def ApplyKerasMomentum(*, use_nesterov: bool = False) -> Update:
+    def update(var: Array, accum: Array, lr: Any, grad: Array, momentum: Any) -> tuple[Array, ...]:
+        descent = grad * lr
+        accum = accum * momentum
+        accum -= descent
+        if not use_nesterov:
+            return var + accum, accum
+        step = accum * momentum
+        step -= descent
+        step += var
+        return step, accum
+
+    return update
+
+
+# Adam
+
+
+@applies("Adam", "var m v; beta1_power beta2_power lr beta1 beta2 epsilon grad", sparse=False)
+def ApplyAdam(*, use_nesterov: bool = False) -> Update:
+    def update(
+        var: Array, m: Array, v: Array, beta1_power: Any, beta2_power: Any, lr: Any, beta1: Any, beta2: Any,
+        epsilon: Any, grad: Array,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        one = var.dtype.type(1)
+        alpha = lr * np.sqrt(one - beta2_power) / (one - beta1_power)
+        v = _moved(v, grad * grad, one - beta2)
+        m = _moved(m, grad.copy(), one - beta1)
+        step = np.sqrt(v)
+        step += epsilon
+        if use_nesterov:
+            ahead = m * beta1
+            ahead += grad * (one - beta1)
+            ahead *= alpha
+            np.divide(ahead, step, out=step)
+        else:
+            np.divide(m * alpha, step, out=step)
+        return np.subtract(var, step, out=step), m, v
+
+    return update
+
+
+@applies(
+    "AdamWithAmsgrad",
+    "var m v vhat; beta1_power beta2_power lr beta1 beta2 epsilon grad",
+    sparse=False,
+    by_reference=False,
+)
+def ApplyAdamWithAmsgrad() -> Update:
+    def update(
+        var: Array, m: Array, v: Array, vhat: Array, beta1_power: Any, beta2_power: Any, lr: Any, beta1: Any,
+        beta2: Any, epsilon: Any, grad: Array,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        one = var.dtype.type(1)
+        alpha = lr * np.sqrt(one - beta2_power) / (one - beta1_power)
+        v = _moved(v, grad * grad, one - beta2)
+        m = _moved(m, grad.copy(), one - beta1)
+        vhat = np.maximum(vhat, v)
+        step = np.sqrt(vhat)
+        step += epsilon
+        np.divide(m * alpha, step, out=step)
+        return np.subtract(var, step, out=step), m, v, vhat
+
+    return update
+
+
+@applies("AdaMax", "var m v; beta1_power lr beta1 beta2 epsilon grad", sparse=False)
+def ApplyAdaMax() -> Update:
+    def update(
+        var: Array, m: Array, v: Array, beta1_power: Any, lr: Any, beta1: Any, beta2: Any, epsilon: Any, grad: Array
+    ) -> tuple[Array, ...]:
+        one = var.dtype.type(1)
+        m = _moved(m, grad.copy(), one - beta1)
+        v = v * beta2
+        np.maximum(v, np.abs(grad), out=v)
+        step = v + epsilon
+        np.divide(m, step, out=step)
+        step *= lr / (one - beta1_power)
+        return np.subtract(var, step, out=step), m, v
+
+    return update
+
+
+# Adagrad, Adadelta, RMSProp
+
+
+@applies("Adagrad", "var accum; lr grad")
+def ApplyAdagrad(*, update_slots: bool = True) -> Update:
+    def update(var: Array, accum: Array, lr: Any, grad: Array) -> tuple[Array, ...]:
+        if update_slots:
+            accum = accum + grad * grad
+        step = grad * lr
+        step /= np.sqrt(accum)
+        return np.subtract(var, step, out=step), accum
+
+    return update
+
+
+@applies("AdagradV2", "var accum; lr epsilon grad")
+def ApplyAdagradV2(*, update_slots: bool = True) -> Update:
+    def update(var: Array, accum: Array, lr: Any, epsilon: Any, grad: Array) -> tuple[Array, ...]:
+        if update_slots:
+            accum = accum + grad * grad
+        root = np.sqrt(accum)
+        root += epsilon
+        step = grad * lr
+        step /= root
+        return np.subtract(var, step, out=step), accum
+
+    return update
+
+
+@applies("AdagradDA", "var gradient_accumulator gradient_squared_accumulator; grad lr l1 l2 global_step")
+def ApplyAdagradDA() -> Update:
+    def update(
+        var: Array, total: Array, squares: Array, grad: Array, lr: Any, l1: Any, l2: Any, global_step: Any
+    ) -> tuple[Array, ...]:
+        steps = var.dtype.type(global_step)
+        total = total + grad
+        squares = squares + grad * grad
+        below = np.sqrt(squares)
+        below += l2 * steps * lr
+        above = _shrunk(total, l1 * steps) if l1 > 0 else total
+        result = above * -lr
+        result /= below
+        return result, total, squares
+
+    return update
+
+
+def _shrunk(values: Array, threshold: Any) -> Array:
+    """Each nearer to 0 by the threshold, and 0 if less than that away."""
+    out = np.abs(values)
+    out -= threshold
+    np.maximum(out, values.dtype.type(0), out=out)
+    out *= np.sign(values)
+    return out
+
+
+@applies("Adadelta", "var accum accum_update; lr rho epsilon grad")
+def ApplyAdadelta() -> Update:
+    def update(
+        var: Array, accum: Array, accum_update: Array, lr: Any, rho: Any, epsilon: Any, grad: Array
+    ) -> tuple[Array, ...]:
+        rest = var.dtype.type(1) - rho
+        accum = accum * rho
+        accum += grad * grad * rest
+        step = np.sqrt(accum_update + epsilon)
+        step /= np.sqrt(accum + epsilon)
+        step *= grad
+        accum_update = accum_update * rho
+        accum_update += step * step * rest
+        step *= lr
+        return np.subtract(var, step, out=step), accum, accum_update
+
+    return update
+
+
+@applies("RMSProp", "var ms mom; lr rho momentum epsilon grad")
+def ApplyRMSProp() -> Update:
+    def update(
+        var: Array, ms: Array, mom: Array, lr: Any, rho: Any, momentum: Any, epsilon: Any, grad: Array
+    ) -> tuple[Array, ...]:
+        ms = _moved(ms, grad * grad, var.dtype.type(1) - rho)
+        below = ms + epsilon
+        return _rms_step(var, mom, lr, momentum, grad, below, ms)
+
+    return update
+
+
+@applies("CenteredRMSProp", "var mg ms mom; lr rho momentum epsilon grad")
+def ApplyCenteredRMSProp() -> Update:
+    def update(
+        var: Array, mg: Array, ms: Array, mom: Array, lr: Any, rho: Any, momentum: Any, epsilon: Any, grad: Array
+    ) -> tuple[Array, ...]:
+        rest = var.dtype.type(1) - rho
+        ms = _moved(ms, grad * grad, rest)
+        mg = _moved(mg, grad.copy(), rest)
+        below = ms - mg * mg
+        below += epsilon
+        return _rms_step(var, mom, lr, momentum, grad, below, mg, ms)
+
+    return update
+
+
+def _rms_step(
+    var: Array, mom: Array, lr: Any, momentum: Any, grad: Array, square: Array, *slots: Array
+) -> tuple[Array, ...]:
+    np.sqrt(square, out=square)
+    step = grad * lr
+    step /= square
+    mom = mom * momentum
+    mom += step
+    return np.subtract(var, mom, out=step), *slots, mom
+
+
+# Ftrl and proximal
+
+
+def _ftrl(multiply_linear_by_lr: bool) -> Callable[..., tuple[Array, ...]]:
+    def update(
+        var: Array, accum: Array, linear: Array, grad: Array, lr: Any, l1: Any, l2: Any, shrinkage: Any, power: Any
+    ) -> tuple[Array, ...]:
+        two = var.dtype.type(2)
+        new_accum = accum + grad * grad
+        if power == var.dtype.type(-0.5):
+            root, old_root = np.sqrt(new_accum), np.sqrt(accum)
+        else:
+            root, old_root = new_accum**-power, accum**-power
+        np.subtract(root, old_root, out=old_root)
+        if shrinkage is not None:
+            grad = grad + two * shrinkage * var
+        if multiply_linear_by_lr:
+            old_root *= var
+            linear = linear + grad * lr
+            l1, l2 = l1 * lr, l2 * lr
+        else:
+            old_root /= lr
+            old_root *= var
+            linear = linear + grad
+            root /= lr
+        linear -= old_root
+        root += two * l2
+        result = np.sign(linear)
+        result *= l1
+        result -= linear
+        result /= root
+        result[~(np.abs(linear) > l1)] = 0
+        return result, new_accum, linear
+
+    return update
+
+
+@applies("Ftrl", "var accum linear; grad lr l1 l2 lr_power")
+def ApplyFtrl(*, multiply_linear_by_lr: bool = False) -> Update:
+    step = _ftrl(multiply_linear_by_lr)
+
+    def update(
+        var: Array, accum: Array, linear: Array, grad: Array, lr: Any, l1: Any, l2: Any, lr_power: Any
+    ) -> tuple[Array, ...]:
+        return step(var, accum, linear, grad, lr, l1, l2, None, lr_power)
+
+    return update
+
+
+@applies("FtrlV2", "var accum linear; grad lr l1 l2 l2_shrinkage lr_power")
+def ApplyFtrlV2(*, multiply_linear_by_lr: bool = False) -> Update:
+    return _ftrl(multiply_linear_by_lr)
+
+
+@applies("ProximalGradientDescent", "var; alpha l1 l2 grad")
+def ApplyProximalGradientDescent() -> Update:
+    def update(var: Array, alpha: Any, l1: Any, l2: Any, grad: Array) -> tuple[Array, ...]:
+        result = var - grad * alpha
+        if l1 > 0:
+            result = _shrunk(result, alpha * l1)
+        result /= var.dtype.type(1) + l2 * alpha
+        return (result,)
+
+    return update
+
+
+@applies("ProximalAdagrad", "var accum; lr l1 l2 grad")
+def ApplyProximalAdagrad() -> Update:
+    def update(var: Array, accum: Array, lr: Any, l1: Any, l2: Any, grad: Array) -> tuple[Array, ...]:
+        accum = accum + grad * grad
+        rates = lr / np.sqrt(accum)
+        result = var - grad * rates
+        if l1 > 0:
+            result = _shrunk(result, rates * l1)
+        rates *= l2
+        rates += var.dtype.type(1)
+        result /= rates
+        return result, accum
+
+    return update
+
+
+# Signs (Neural Optimizer Search)
+
+
+@applies("AddSign", "var m; lr alpha sign_decay beta grad", sparse=False)
+def ApplyAddSign() -> Update:
+    def update(var: Array, m: Array, lr: Any, alpha: Any, sign_decay: Any, beta: Any, grad: Array) -> tuple[Array, ...]:
+        m = _decayed(m, beta, grad)
+        step = np.sign(grad)
+        step *= np.sign(m)
+        step *= sign_decay
+        step += alpha
+        step *= lr
+        step *= grad
+        return np.subtract(var, step, out=step), m
+
+    return update
+
+
+@applies("PowerSign", "var m; lr logbase sign_decay beta grad", sparse=False)
+def ApplyPowerSign() -> Update:
+    def update(
+        var: Array, m: Array, lr: Any, logbase: Any, sign_decay: Any, beta: Any, grad: Array
+    ) -> tuple[Array, ...]:
+        m = _decayed(m, beta, grad)
+        step = np.sign(grad)
+        step *= np.sign(m)
+        step *= logbase * sign_decay
+        np.exp(step, out=step)
+        step *= lr
+        step *= grad
+        return np.subtract(var, step, out=step), m
+
+    return update
+
+
+def _decayed(old: Array, beta: Any, grad: Array) -> Array:
+    out: Array = old * beta
+    out += grad * (old.dtype.type(1) - beta)
+    return out

@@ -1,0 +1,38 @@
+"""What ops do that change some rows of an array: rows by index, in order, each index as often as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def check_rows(indices: Array, rows: int, what: str) -> None:
+    """Raises `ValueError` where an index is not one of that many rows."""
+    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= rows):
+        bad = np.argwhere((indices < 0) | (indices >= rows))[0].tolist()
+        raise ValueError(f"indices{bad} = {indices[tuple(bad)]} is not in [0, {rows}), the rows of {what}")
+
+
+def waves(indices: Array) -> Iterator[Array | slice]:
+    """Positions of a vector of indices, in groups in which no index comes twice.
+
+    An index's first place is in the first group, its second in the second: working group by group is
+    working in order, since what happens to one row doesn't depend on other rows.
+    """
+    order = np.argsort(indices, kind="stable")
+    ordered = indices[order]
+    fresh = np.ones(indices.size, bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    if fresh.all():
+        yield slice(None)
+        return
+    position = np.arange(indices.size)
+    begins = np.maximum.accumulate(np.where(fresh, position, 0))
+    rank = np.empty_like(position)
+    rank[order] = position - begins
+    by_rank = np.argsort(rank, kind="stable")
+    yield from np.split(by_rank, np.cumsum(np.bincount(rank))[:-1])
