@@ -40,9 +40,7 @@ SERVE = tf.saved_model.tag_constants.SERVING
 def session() -> Any:
     """A session on one thread, for reproducible sums, that runs GPU graphs where there is no GPU."""
     return tf.Session(
-        config=tf.ConfigProto(
-            intra_op_parallelism_threads=1, inter_op_parallelism_threads=1, allow_soft_placement=True
-        )
+        config=tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1, allow_soft_placement=True)
     )
 
 
@@ -259,9 +257,7 @@ def train_frozen(path: Path) -> None:
             image = tf.placeholder(tf.float32, [None, 8, 8, 1], name="input")
             tf.nn.softmax(depthwise_network(image, is_training=False), name="probabilities")
             tf.train.Saver().restore(sess, prefix)
-            frozen = tf.graph_util.convert_variables_to_constants(
-                sess, graph.as_graph_def(), ["probabilities"]
-            )
+            frozen = tf.graph_util.convert_variables_to_constants(sess, graph.as_graph_def(), ["probabilities"])
     tf.train.write_graph(frozen, str(path.parent), path.name, as_text=False)
 
 
@@ -322,9 +318,9 @@ def measure() -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     names = ["digits_conv", *(f"digits_mlp_{seed}" for seed in MLP_SEEDS)]
     for name in names:
         outputs[name] = from_checkpoint(MODELS / name / "model_name", {"x:0": test.pixels})
-    outputs["digits_saved_model"] = from_saved_model(
-        MODELS / "digits_saved_model", "serving_default", test.raw
-    )["probabilities"]
+    outputs["digits_saved_model"] = from_saved_model(MODELS / "digits_saved_model", "serving_default", test.raw)[
+        "probabilities"
+    ]
     outputs["digits_frozen.pb"] = from_frozen(MODELS / "digits_frozen.pb", test.images)
     accuracies = {name: accuracy(found, test.labels) for name, found in outputs.items()}
 
