@@ -36,17 +36,13 @@ def name(dtype: Any) -> str:
     return np.dtype(dtype).name
 
 
-def sample(
-    random: np.random.Generator, shape: tuple[int, ...], dtype: Any, *, low: float = -4, high: float = 4
-) -> Any:
+def sample(random: np.random.Generator, shape: tuple[int, ...], dtype: Any, *, low: float = -4, high: float = 4) -> Any:
     """Values of both signs where the dtype has them; integers of the full range now and then."""
     dtype = np.dtype(dtype)
     if dtype.kind == "b":
         return random.random(shape) < 0.5
     if dtype.kind == "c":
-        return np.asarray(random.uniform(low, high, shape) + 1j * random.uniform(low, high, shape)).astype(
-            dtype
-        )
+        return np.asarray(random.uniform(low, high, shape) + 1j * random.uniform(low, high, shape)).astype(dtype)
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
         small = random.integers(max(info.min, -7), 8, shape)

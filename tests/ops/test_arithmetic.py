@@ -34,9 +34,7 @@ BINARY: dict[str, tuple[Any, ...]] = {
 }
 INPUTS = {"Atan2": ("y", "x"), "NextAfter": ("x1", "x2")}
 DIVISIONS = {"Div", "FloorDiv", "TruncateDiv", "FloorMod", "Mod", "TruncateMod"}
-CASES = [
-    pytest.param(op, dtype, id=f"{op}-{name(dtype)}") for op, dtypes in BINARY.items() for dtype in dtypes
-]
+CASES = [pytest.param(op, dtype, id=f"{op}-{name(dtype)}") for op, dtypes in BINARY.items() for dtype in dtypes]
 
 
 def both(op: str, left: Any, right: Any, **more: Any) -> None:
@@ -82,11 +80,7 @@ def test_pow_agrees(dtype: Any) -> None:
     integers = np.dtype(dtype).kind == "i"
     for left, right in SHAPES:
         x = sample(random, left, dtype, low=0.1)
-        y = (
-            np.asarray(random.integers(0, 6, right)).astype(dtype)
-            if integers
-            else sample(random, right, dtype)
-        )
+        y = np.asarray(random.integers(0, 6, right)).astype(dtype) if integers else sample(random, right, dtype)
         check("Pow", x=x, y=y, rtol=3e-5 if dtype is np.complex64 else None)
     if integers:
         check("Pow", x=np.array([1, 2], dtype), y=np.array([2, -1], dtype), refused=True)

@@ -1,0 +1,56 @@
+"""Gradients of elementwise functions, from the functions' values `y` and the gradient `dy` of these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+
+
+def _gradient(T: DType, function: Kernel) -> Kernel:
+    def run(y: Array, dy: Array) -> Any:
+        if y.shape != dy.shape:
+            if y.size != dy.size:
+                raise ValueError(f"y and dy must have as many elements, got shapes {y.shape} and {dy.shape}")
+            dy = dy.reshape(y.shape)
+        return function(y, dy)
+
+    return widened(T, run)
+
+
+# The conjugates of complex values some of these take, others leave to the graph.
+
+
+@specialized("TanhGrad")
+def TanhGrad(*, T: DType) -> Kernel:
+    return _gradient(T, lambda y, dy: dy * (1 - y * y))
+
+
+@specialized("SigmoidGrad")
+def SigmoidGrad(*, T: DType) -> Kernel:
+    return _gradient(T, lambda y, dy: dy * y * (1 - y))
+
+
+def _zero_from_zero(function: Kernel) -> Kernel:
+    """No gradient comes from none, whatever the value."""
+    return lambda y, dy: np.where(dy == 0, dy.dtype.type(0), function(np.conjugate(y), dy))
+
+
+@specialized("SqrtGrad")
+def SqrtGrad(*, T: DType) -> Kernel:
+    return _gradient(T, _zero_from_zero(lambda y, dy: dy / 2 / y))
+
+
+@specialized("RsqrtGrad")
+def RsqrtGrad(*, T: DType) -> Kernel:
+    return _gradient(T, _zero_from_zero(lambda y, dy: dy * y * y * y / -2))
+
+
+@specialized("ReciprocalGrad", "InvGrad")
+def ReciprocalGrad(*, T: DType) -> Kernel:
+    return _gradient(T, _zero_from_zero(lambda y, dy: -dy * y * y))

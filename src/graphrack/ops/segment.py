@@ -1,0 +1,286 @@
+"""Reductions over segments: rows of a tensor that share a segment's number.
+
+Where numbers of segments aren't given, they must be sorted. Minima and maxima of segments with a NaN
+are NaN here; TensorFlow's are those of the values after the last NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops._arguments import scalar, within
+from graphrack.ops.arithmetic import truncate_divide
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+
+GATHERED = 1 << 22
+"""Elements that sparse segment ops gather at once."""
+
+
+def _reduce(ufunc: np.ufunc, data: Array, ids: Array, out: Array) -> None:
+    """Reduces rows of `data` into those rows of `out` that `ids` name.
+
+    Attributes:
+        ids: sorted, within `out`.
+        out: holds the ufunc's identity where it has one.
+    """
+    if not ids.size:
+        return
+    if ufunc.identity is not None and data.dtype.itemsize == 2 and data.dtype.kind not in "iu":
+        # Half and bfloat16: row after row, rounded each time, as TensorFlow does.
+        ufunc.at(out, ids, data)
+        return
+    starts = _starts(ids)
+    out[ids[starts]] = ufunc.reduceat(data, starts, 0, data.dtype)
+
+
+def _starts(ids: Array) -> Array:
+    """Where each run of equal numbers starts in a sorted vector."""
+    return np.concatenate(([0], np.flatnonzero(ids[1:] != ids[:-1]) + 1))
+
+
+def _sorted_ids(segment_ids: Array, rows: int, count: int | None = None) -> int:
+    """Checks numbers that must be sorted; gives the number of segments.
+
+    Attributes:
+        rows: how many rows they number.
+        count: the number of segments, where it is given.
+    """
+    if segment_ids.shape != (rows,):
+        raise ValueError(f"segment_ids must be a vector of {rows}, got shape {segment_ids.shape}")
+    if (segment_ids[1:] < segment_ids[:-1]).any():
+        raise ValueError("segment_ids must be sorted, and are not")
+    if rows and segment_ids[0] < 0:
+        raise ValueError(f"segment_ids must not be negative, got {segment_ids[0]}")
+    if count is None:
+        return int(segment_ids[-1]) + 1 if rows else 0
+    if count < 0:
+        raise ValueError(f"num_segments must be at least 0, got {count}")
+    if rows and segment_ids[-1] >= count:
+        raise ValueError(f"segment_ids must be less than num_segments {count}, got {segment_ids[-1]}")
+    return count
+
+
+def _segments(ufunc: np.ufunc, of_none: int) -> Kernel:
+    def run(data: Array, segment_ids: Array) -> Any:
+        if not data.ndim:
+            raise ValueError("data must have at least 1 dimension, got a scalar")
+        count = _sorted_ids(segment_ids, data.shape[0])
+        out = np.full((count, *data.shape[1:]), of_none, data.dtype)
+        _reduce(ufunc, data, segment_ids, out)
+        return out
+
+    return run
+
+
+@specialized("SegmentSum")
+def SegmentSum() -> Kernel:
+    return _segments(np.add, 0)
+
+
+@specialized("SegmentProd")
+def SegmentProd() -> Kernel:
+    return _segments(np.multiply, 1)
+
+
+@specialized("SegmentMin")
+def SegmentMin() -> Kernel:
+    return _segments(np.minimum, 0)
+
+
+@specialized("SegmentMax")
+def SegmentMax() -> Kernel:
+    return _segments(np.maximum, 0)
+
+
+def _counts(ids: Array, count: int, data: Array) -> Array:
+    """How many rows each segment has, at least 1, in a shape that `data`'s rows divide by."""
+    counts = np.maximum(np.bincount(ids, minlength=count), 1)
+    return counts.reshape(-1, *(1,) * (data.ndim - 1))
+
+
+@specialized("SegmentMean")
+def SegmentMean(*, T: DType) -> Kernel:
+    total = _segments(np.add, 0)
+    quotient = truncate_divide if T.numpy.kind in "iu" else np.divide
+
+    def run(data: Array, segment_ids: Array) -> Any:
+        out = total(data, segment_ids)
+        return quotient(out, _counts(segment_ids, len(out), data).astype(data.dtype))
+
+    return run
+
+
+def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, identity: Any) -> Array:
+    """Reduces elements of `data` by the segment that each is in.
+
+    Attributes:
+        segment_ids: its shape is how `data`'s shape begins. Negative ones are in no segment.
+        count: the number of segments.
+        identity: what segments without elements hold; a scalar of `data`'s dtype.
+    """
+    rank = segment_ids.ndim
+    if data.shape[:rank] != segment_ids.shape:
+        raise ValueError(f"data's shape {data.shape} must start with that of segment_ids, {segment_ids.shape}")
+    if count < 0:
+        raise ValueError(f"num_segments must be at least 0, got {count}")
+    out = np.full((count, *data.shape[rank:]), identity, data.dtype)
+    ids = segment_ids.reshape(-1)
+    rows = data.reshape(ids.size, *data.shape[rank:])
+    chosen = np.flatnonzero(ids >= 0)
+    if chosen.size < ids.size:
+        ids, rows = ids[chosen], rows[chosen]
+    within("segment_ids", ids, count)
+    if (ids[1:] < ids[:-1]).any():
+        order = np.argsort(ids, kind="stable")
+        ids, rows = ids[order], rows[order]
+    _reduce(ufunc, rows, ids, out)
+    return out
+
+
+def _unsorted(ufunc: np.ufunc, identity: Any) -> Kernel:
+    def run(data: Array, segment_ids: Array, num_segments: Array) -> Any:
+        return unsorted(ufunc, data, segment_ids, scalar("num_segments", num_segments), identity)
+
+    return run
+
+
+@specialized("UnsortedSegmentSum")
+def UnsortedSegmentSum() -> Kernel:
+    return _unsorted(np.add, 0)
+
+
+@specialized("UnsortedSegmentProd")
+def UnsortedSegmentProd() -> Kernel:
+    return _unsorted(np.multiply, 1)
+
+
+@specialized("UnsortedSegmentMin")
+def UnsortedSegmentMin(*, T: DType) -> Kernel:
+    return _unsorted(np.minimum, _finite_limits(T)[1])
+
+
+@specialized("UnsortedSegmentMax")
+def UnsortedSegmentMax(*, T: DType) -> Kernel:
+    return _unsorted(np.maximum, _finite_limits(T)[0])
+
+
+def _finite_limits(T: DType) -> tuple[Any, Any]:
+    """The least and the greatest finite value."""
+    if T.numpy.kind in "iu":
+        integers = np.iinfo(T.numpy)
+        return integers.min, integers.max
+    if T.numpy.kind == "f":
+        floats = np.finfo(T.numpy)
+        return floats.min, floats.max
+    import ml_dtypes
+
+    narrow: Any = ml_dtypes.finfo(T.numpy)  # type: ignore[no-untyped-call]
+    return narrow.min, narrow.max
+
+
+def _sparse(scale: Callable[[Array], Array] | None, given: bool) -> Kernel:
+    """Sums of chosen rows by segment.
+
+    Attributes:
+        scale: from the number of rows in a segment, what its sum is divided by.
+        given: whether the number of segments is an input.
+    """
+
+    def total(data: Array, indices: Array, segment_ids: Array, count: int) -> Array:
+        out = np.zeros((count, *data.shape[1:]), data.dtype)
+        step = max(GATHERED // max(math.prod(data.shape[1:]), 1), 1)
+        for first in range(0, indices.size, step):
+            ids = segment_ids[first : first + step]
+            starts = _starts(ids)
+            rows = data[indices[first : first + step]]
+            out[ids[starts]] += np.add.reduceat(rows, starts, 0, data.dtype)
+        if scale is not None:
+            out /= scale(_counts(segment_ids, count, data)).astype(data.dtype)
+        return out
+
+    def run(data: Array, indices: Array, segment_ids: Array, num_segments: Array | None = None) -> Any:
+        _check_sparse("data", data, indices)
+        count = None if num_segments is None else scalar("num_segments", num_segments)
+        count = _sorted_ids(segment_ids, indices.size, count)
+        within("indices", indices, data.shape[0])
+        return total(data, indices, segment_ids, count)
+
+    if given:
+        return run
+    return lambda data, indices, segment_ids: run(data, indices, segment_ids)
+
+
+def _check_sparse(name: str, data: Array, indices: Array) -> None:
+    if not data.ndim:
+        raise ValueError(f"{name} must have at least 1 dimension, got a scalar")
+    if indices.ndim != 1:
+        raise ValueError(f"indices must be a vector, got shape {indices.shape}")
+
+
+@specialized("SparseSegmentSum")
+def SparseSegmentSum(*, T: DType) -> Kernel:
+    return widened(T, _sparse(None, given=False))
+
+
+@specialized("SparseSegmentMean")
+def SparseSegmentMean(*, T: DType) -> Kernel:
+    return widened(T, _sparse(np.positive, given=False))
+
+
+@specialized("SparseSegmentSqrtN")
+def SparseSegmentSqrtN(*, T: DType) -> Kernel:
+    return widened(T, _sparse(np.sqrt, given=False))
+
+
+@specialized("SparseSegmentSumWithNumSegments")
+def SparseSegmentSumWithNumSegments(*, T: DType) -> Kernel:
+    return widened(T, _sparse(None, given=True))
+
+
+@specialized("SparseSegmentMeanWithNumSegments")
+def SparseSegmentMeanWithNumSegments(*, T: DType) -> Kernel:
+    return widened(T, _sparse(np.positive, given=True))
+
+
+@specialized("SparseSegmentSqrtNWithNumSegments")
+def SparseSegmentSqrtNWithNumSegments(*, T: DType) -> Kernel:
+    return widened(T, _sparse(np.sqrt, given=True))
+
+
+def _sparse_grad(scale: Callable[[Array], Array] | None) -> Kernel:
+    """Sends each segment's gradient to the rows that it summed."""
+
+    def run(grad: Array, indices: Array, segment_ids: Array, output_dim0: Array) -> Any:
+        _check_sparse("grad", grad, indices)
+        if segment_ids.shape != indices.shape:
+            raise ValueError(f"segment_ids must have indices' shape {indices.shape}, got {segment_ids.shape}")
+        count = scalar("output_dim0", output_dim0)
+        within("segment_ids", segment_ids, len(grad))
+        within("indices", indices, max(count, 0))
+        if scale is not None:
+            grad = grad / scale(_counts(segment_ids, len(grad), grad)).astype(grad.dtype)
+        return unsorted(np.add, grad[segment_ids], indices, count, 0)
+
+    return run
+
+
+@specialized("SparseSegmentSumGrad")
+def SparseSegmentSumGrad(*, T: DType) -> Kernel:
+    return widened(T, _sparse_grad(None))
+
+
+@specialized("SparseSegmentMeanGrad")
+def SparseSegmentMeanGrad(*, T: DType) -> Kernel:
+    return widened(T, _sparse_grad(np.positive))
+
+
+@specialized("SparseSegmentSqrtNGrad")
+def SparseSegmentSqrtNGrad(*, T: DType) -> Kernel:
+    return widened(T, _sparse_grad(np.sqrt))
