@@ -19,12 +19,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from graphrack.errors import CorruptFile, FileError
 from graphrack.formats.checkpoint_names import SHARD, STATE_FILE, v1_files
 from graphrack.formats.checkpoint_state import latest_checkpoint, read_state
 from graphrack.formats.proto_files import (
     TABLE_MAGIC,
+    GraphMessage,
     explain_missing,
     parse_graph_message,
     read_bytes,
@@ -33,6 +35,19 @@ from graphrack.formats.protos import graph_pb2, metagraph_pb2
 from graphrack.formats.saved_model import saved_meta_graph, saved_model_file
 
 __all__ = ["ModelFile", "checkpoint_exists", "open_model_file", "read_graph_def", "read_meta_graph"]
+
+
+class Parsed:
+    """A parsed file. (Messages themselves take no weak references.)"""
+
+    __slots__ = ("__weakref__", "message")
+
+    def __init__(self, message: GraphMessage):
+        self.message = message
+
+
+# By digest and by the file's ending, which has a say in what the bytes are taken for.
+_parsed: WeakValueDictionary[tuple[str, str], Parsed] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +66,8 @@ class ModelFile:
     """Tensor name to the absolute path of the file that a SavedModel's loader feeds it."""
     digest: str
     """SHA-256 of the graph file's bytes: equal digests, equal graphs."""
+    parsed: Parsed
+    """What its messages belong to: files of equal bytes share them as long as one of the files is in use."""
 
     @property
     def tf_version(self) -> str | None:
@@ -151,17 +168,21 @@ def _read_if_there(path: str) -> bytes | None:
 def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> ModelFile:
     """What a file's bytes hold, and the checkpoint that its name implies."""
     digest = hashlib.sha256(data).hexdigest()
-    message = parse_graph_message(data, path)
+    key = (digest, os.path.splitext(path)[1])
+    parsed = _parsed.get(key)
+    if parsed is None:
+        parsed = _parsed.setdefault(key, Parsed(parse_graph_message(data, path)))
+    message = parsed.message
     if isinstance(message, metagraph_pb2.SavedModel):
         saved = saved_meta_graph(message, path, tags, digest)
         graph = saved.meta_graph.graph_def
-        return ModelFile("saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest)
+        return ModelFile("saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest, parsed)
     prefix = path[: -len(".meta")] if path.endswith(".meta") else None
     if prefix is not None and not checkpoint_exists(prefix):
         prefix = None
     if isinstance(message, metagraph_pb2.MetaGraphDef):
-        return ModelFile("meta graph", path, message.graph_def, message, prefix, {}, digest)
-    return ModelFile("graph def", path, message, None, prefix, {}, digest)
+        return ModelFile("meta graph", path, message.graph_def, message, prefix, {}, digest, parsed)
+    return ModelFile("graph def", path, message, None, prefix, {}, digest, parsed)
 
 
 def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:
