@@ -15,7 +15,8 @@ take the call's attribute `T`.
 
 What a call makes sure of, and the nodes that replace it do too:
 
-- What the call waits for (`^c`) happens before anything in the body that reads or changes state.
+- What the call waits for happens before anything in the body that reads or changes state: its control
+  inputs (`^c`), and its data inputs where these come after a change of state.
 - What waits for the call, or takes its outputs, comes after all that the body does: its control outputs
   or, in functions of TensorFlow 1 that have none, its nodes that are there for nothing but their effect.
 """
@@ -249,6 +250,7 @@ class FunctionLibrary:
         result: list[NodeDef] = []
         silent = {node.name for node in nodes if node.op in _READS}
         flows = any(node.op in _CONTROL_FLOW for node in nodes)
+        changed: set[str] | None = None
         for node in nodes:
             call = self.call(node)
             if call is None:
@@ -262,8 +264,34 @@ class FunctionLibrary:
                     f"node {node.name!r} calls function {call[0]!r}: with all calls in the graph replaced by"
                     f" the functions' nodes there would be over {_MAX_NODES} of them"
                 )
-            result += _call_nodes(node, body, taken, flows)
+            if body.entries and changed is None:
+                changed = self._after_changes(nodes, callers)
+            result += _call_nodes(node, body, taken, flows, changed or set())
         return result, silent
+
+    def _after_changes(self, nodes: list[NodeDef], callers: list[str]) -> set[str]:
+        """The nodes that change state, or come after such ones."""
+        consumers: dict[str, list[str]] = {}
+        changed = set()
+        for node in nodes:
+            for text in node.input:
+                consumers.setdefault(parse_input(text)[0], []).append(node.name)
+            call = self.call(node)
+            if self._body(*call, callers).effects if call is not None else self._changes_state(node):
+                changed.add(node.name)
+        stack = list(changed)
+        while stack:
+            for name in consumers.get(stack.pop(), ()):
+                if name not in changed:
+                    changed.add(name)
+                    stack.append(name)
+        return changed
+
+    def _changes_state(self, node: NodeDef) -> bool:
+        op = self.definition(node.op)
+        if op is None or any(arg.is_ref for arg in op.input_arg):
+            return True
+        return op.is_stateful and node.op not in _READS
 
     def _is_effect(self, node: NodeDef) -> bool:
         """Whether a node is there for its effect, as far as its op's definition tells, or is a call."""
@@ -444,11 +472,12 @@ def _unique(name: str, taken: set[str]) -> str:
     return chosen
 
 
-def _call_nodes(call: NodeDef, body: _Body, taken: set[str], flows: bool) -> list[NodeDef]:
+def _call_nodes(call: NodeDef, body: _Body, taken: set[str], flows: bool, changed: set[str]) -> list[NodeDef]:
     """The nodes that stand for a call: the body's under the call's name, and one called as the call.
 
     `flows`: the call stands among nodes of TensorFlow 1's control flow, where a node without inputs would
-    belong to no loop and no branch.
+    belong to no loop and no branch. `changed`: the nodes that change state or come after such ones: an input
+    from one of these is as good as a control input, and TensorFlow leaves out the latter then.
     """
     data = [text for text in call.input if not text.startswith("^")]
     waits = [text for text in call.input if text.startswith("^")]
@@ -458,10 +487,11 @@ def _call_nodes(call: NodeDef, body: _Body, taken: set[str], flows: bool) -> lis
             f" {len(data)} inputs"
         )
     result: list[NodeDef] = []
-    gate = waits
-    if len(waits) > 1 and len(body.entries) + (len(body.sources) if flows else 0) > 1:
+    late = (parse_input(text)[0] for text in data)
+    gate = list(dict.fromkeys([*waits, *(f"^{name}" for name in late if name in changed)]))
+    if len(gate) > 1 and len(body.entries) + (len(body.sources) if flows else 0) > 1:
         name = _unique(f"{call.name}/input_control_node", taken)
-        result.append(NodeDef(name=name, op="NoOp", input=waits))
+        result.append(NodeDef(name=name, op="NoOp", input=gate))
         gate = [f"^{name}"]
     held_back = body.entries if gate else frozenset()
     if flows and body.sources:
