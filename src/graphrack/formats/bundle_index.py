@@ -101,6 +101,7 @@ def parse_index(data: bytes, path: str) -> Index:
         raise CorruptCheckpoint(
             f"{path} has no header; it may be a V1 checkpoint or another table, given another file's name"
         )
+    key = HEADER_KEY
     try:
         header = BundleHeaderProto.FromString(value)
         big, shards = header.endianness == BundleHeaderProto.BIG, header.num_shards
@@ -114,7 +115,6 @@ def parse_index(data: bytes, path: str) -> Index:
             )
         parse = BundleEntryProto.FromString
         entries: dict[bytes, Entry] = {}
-        key = HEADER_KEY
         for key, value in items:
             e = parse(value)
             shape = e.shape

@@ -135,9 +135,10 @@ class BundleReader:
                         raise _mismatch(file, labels[key], entry, crc)
                     end = offset + size
                 _check_zeros(file, chunks, end, file.size)
-                done += file.size - end
-        if progress is not None:
-            progress(total, total)
+                if end < file.size or not file.size:
+                    done += file.size - end
+                    if progress is not None:
+                        progress(done, total)
 
     # Opening
 

@@ -110,7 +110,7 @@ class BundleWriter:
         self._entries[key] = self._write(name, *saveable(array, name))
 
     def add_slice(self, name: str, shape_and_slice: str, array: Any) -> None:
-        """Writes a part of a tensor, or all of it where the text is empty; "4 10 0,2:-" as SaveV2 takes it.
+        """Writes a part of a tensor, or all of it where the text is empty: "4 10 0,2:-", as SaveV2 takes it.
 
         Slices of one tensor may come in any order, and in several checkpoints that are merged later.
         """
@@ -118,6 +118,8 @@ class BundleWriter:
             return self.add(name, array)
         dtype, value = saveable(array, name)
         shape, part = parse_shape_and_slice(shape_and_slice)
+        if part and shape_of(bounds_of(shape, part) or ()) == shape == value.shape:
+            return self.add(name, value)  # as TensorFlow does: a slice that is all of a tensor is none
         if shape_of(bounds_of(shape, part) or ()) != value.shape:
             raise GraphError(
                 f"tensor {name!r}: an array of shape {list(value.shape)} can't be its slice {shape_and_slice!r}"
@@ -181,7 +183,8 @@ class BundleWriter:
                 data.write(piece)
         else:
             raw = value.reshape(-1).view(np.uint8)
-            data.write(bytes(-data.size % min(dtype.itemsize, 8)))
+            if raw.size:
+                data.write(bytes(-data.size % min(dtype.itemsize, 8)))
             offset, crc = data.size, 0
             for at in range(0, raw.size, _PIECE):
                 part = raw[at : at + _PIECE]
@@ -369,13 +372,16 @@ def _commit(
         sweep(folder, _own_files(prefix))
         staged = shards + 1 if _shards_in_use(prefix) == shards else shards
         targets = [data_path(prefix, shard, staged) for shard in range(shards)]
+        index = build_index(entries, staged)
         try:
             for place, target in zip(placers, targets, strict=True):
                 place(target)
-            _place_index(prefix, entries, staged, durable)
+            _place_index(prefix, index, durable)
         except BaseException:
-            for target in targets:
-                remove(target)
+            # An interruption may come after the rename: then the data are those of the present index.
+            if not _holds(index_path(prefix), index):
+                for target in targets:
+                    remove(target)
             raise
         # The new checkpoint counts from here on; what is left is to give its files their usual names.
         if staged != shards:
@@ -384,23 +390,30 @@ def _commit(
                     usual = data_path(prefix, shard, shards)
                     remove(usual)
                     os.link(target, usual)
-                _place_index(prefix, entries, shards, durable)
+                _place_index(prefix, build_index(entries, shards), durable)
                 staged = shards
         _remove_unused_data(prefix, staged, shards)
         if durable:
             sync_folder(folder)
 
 
-def _place_index(prefix: str, entries: dict[bytes, Entry], shards: int, durable: bool) -> None:
+def _place_index(prefix: str, index: bytes, durable: bool) -> None:
     folder = folder_of(prefix)
     with TemporaryFile(index_path(prefix)) as file:
-        file.write(build_index(entries, shards))
+        file.write(index)
         file.flush(durable=durable)
         if durable:
             sync_folder(folder)  # the data's names must be on disk before an index that needs them
         file.place()
     if durable:
         sync_folder(folder)
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        return read_file(path)[0] == data
+    except FileError:
+        return False
 
 
 def _shards_in_use(prefix: str) -> int | None:
