@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from ops.session import KernelState, check_sessions
 from tensorflow.python.framework import kernels
 
+import graphrack as gr
 from graphrack.ops import registry
 from graphrack.ops.runtime import Handle
 
@@ -246,3 +248,61 @@ def test_what_was_read_before_a_step_does_not_change() -> None:
     for op_name in ("ApplyAdam", "SparseApplyAdagrad"):
         options, _, _ = cases(op_name)
         run(op_name, "float32", options[0], indices=np.array([1]) if "Sparse" in op_name else None, runs=4)
+
+
+OPTIMIZERS = {
+    "descent": lambda: tf.train.GradientDescentOptimizer(0.1),
+    "momentum": lambda: tf.train.MomentumOptimizer(0.1, 0.9),
+    "nesterov": lambda: tf.train.MomentumOptimizer(0.1, 0.9, use_nesterov=True),
+    "adam": lambda: tf.train.AdamOptimizer(0.01),
+    "adagrad": lambda: tf.train.AdagradOptimizer(0.1),
+    "adadelta": lambda: tf.train.AdadeltaOptimizer(1.0),
+    "rmsprop": lambda: tf.train.RMSPropOptimizer(0.01, momentum=0.5),
+    "centered": lambda: tf.train.RMSPropOptimizer(0.01, centered=True),
+    "ftrl": lambda: tf.train.FtrlOptimizer(0.1, l1_regularization_strength=0.01, l2_regularization_strength=0.01),
+    "proximal": lambda: tf.train.ProximalGradientDescentOptimizer(0.1, 0.01, 0.01),
+    "proximal_adagrad": lambda: tf.train.ProximalAdagradOptimizer(0.1, l1_regularization_strength=0.01),
+    "dual_averaging": lambda: tf.train.AdagradDAOptimizer(
+        0.1, tf.train.get_or_create_global_step(), l1_regularization_strength=0.01
+    ),
+}
+
+
+@pytest.mark.parametrize("use_resource", [False, True], ids=["references", "resources"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_saved_model_starts_and_trains_as_in_tensorflow(optimizer: str, use_resource: bool, tmp_path: Path) -> None:
+    numbers = np.random.RandomState(0)
+    batches = [
+        {"x:0": np.float32(numbers.randn(16, 4)), "y:0": np.float32(numbers.randn(16, 1)),
+         "ids:0": np.int32(numbers.randint(0, 6, 8))}
+        for _ in range(20)
+    ]  # fmt: skip
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(3)
+        with tf.variable_scope("", use_resource=use_resource):
+            x, y = tf.placeholder(tf.float32, [None, 4], "x"), tf.placeholder(tf.float32, [None, 1], "y")
+            ids = tf.placeholder(tf.int32, [None], "ids")
+            w = tf.get_variable("w", [4, 8], initializer=tf.truncated_normal_initializer(stddev=0.5))
+            b = tf.get_variable("b", [8], initializer=tf.random_uniform_initializer(-1, 1))
+            v = tf.get_variable("v", [8, 1], initializer=tf.glorot_normal_initializer())
+            table = tf.get_variable("table", [6, 3], initializer=tf.random_normal_initializer())
+            loss = tf.reduce_mean(tf.square(tf.tanh(x @ w + b) @ v - y))
+            loss += tf.reduce_mean(tf.square(tf.nn.embedding_lookup(table, ids)))
+            step = tf.train.get_or_create_global_step()
+        train = OPTIMIZERS[optimizer]().minimize(loss, global_step=step, name="train_step")
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model"))
+        started = {v.op.name: session.run(v) for v in tf.global_variables()}
+        for feeds in batches:
+            session.run(train, feeds)
+        trained = {v.op.name: session.run(v) for v in tf.global_variables()}
+
+    model = gr.load(str(tmp_path / "model"))
+    model.initialize()
+    for name, value in started.items():
+        np.testing.assert_allclose(model.variables[name], value, rtol=1e-6, atol=1e-7, err_msg=name)
+    for feeds in batches:
+        model.run("train_step", feeds)
+    assert trained["global_step"] == len(batches)
+    for name, value in trained.items():
+        np.testing.assert_allclose(model.variables[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
