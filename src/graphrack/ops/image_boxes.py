@@ -1,0 +1,327 @@
+"""Boxes in images: crops, and non-maximum suppression.
+
+A box is [y1, x1, y2, x2], any two opposite corners of it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import FLOAT, DType
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+
+_CROP_BYTES = 16 << 20  # of crops computed at a time
+
+
+def _sample_points(first: Array, last: Array, size: int, out: int) -> Array:
+    """Where `out` samples from `first` to `last` (shares of the image) lie, in pixels: [boxes, out]."""
+    edge = np.float32(size - 1)
+    if out == 1:
+        return (np.float32(0.5) * (first + last) * edge)[:, None]
+    step = (last - first) * edge / np.float32(out - 1)
+    return (first * edge)[:, None] + np.arange(out, dtype=np.float32) * step[:, None]
+
+
+def _crops(image: Array, boxes: Array, which: Array, out: tuple[int, int], nearest: bool, outside: Any) -> Array:
+    rows = _sample_points(boxes[:, 0], boxes[:, 2], image.shape[1], out[0])
+    columns = _sample_points(boxes[:, 1], boxes[:, 3], image.shape[2], out[1])
+    row_inside = (rows >= 0) & (rows <= image.shape[1] - 1)
+    column_inside = (columns >= 0) & (columns <= image.shape[2] - 1)
+    rows, columns = np.where(row_inside, rows, 0), np.where(column_inside, columns, 0)
+    which = which[:, None, None]
+
+    def pixels(y: Array, x: Array) -> Array:
+        return image[which, y.astype(np.intp)[:, :, None], x.astype(np.intp)[:, None, :]].astype(np.float32)
+
+    if nearest:
+        result = pixels(np.floor(rows + np.float32(0.5)), np.floor(columns + np.float32(0.5)))
+    else:
+        top, bottom, left, right = np.floor(rows), np.ceil(rows), np.floor(columns), np.ceil(columns)
+        across, down = (columns - left)[:, None, :, None], (rows - top)[:, :, None, None]
+        upper, lower = pixels(top, left), pixels(bottom, left)
+        upper += (pixels(top, right) - upper) * across
+        lower += (pixels(bottom, right) - lower) * across
+        lower -= upper
+        lower *= down
+        lower += upper
+        result = lower
+    result[~(row_inside[:, :, None] & column_inside[:, None, :])] = outside
+    return result
+
+
+@specialized("CropAndResize")
+def CropAndResize(*, method: bytes = b"bilinear", extrapolation_value: float = 0.0) -> Kernel:
+    if method not in (b"bilinear", b"nearest"):
+        raise ValueError(f"CropAndResize's method is {method!r}, expected b'bilinear' or b'nearest'")
+    nearest, outside = method == b"nearest", np.float32(extrapolation_value)
+
+    def run(image: Array, boxes: Array, box_ind: Array, crop_size: Array) -> Any:
+        if image.ndim != 4 or not image.shape[1] or not image.shape[2]:
+            raise ValueError(f"CropAndResize's image has shape {image.shape}, expected rank 4, height and width over 0")
+        if crop_size.shape != (2,) or min(crop_size.tolist()) <= 0:
+            raise ValueError(f"CropAndResize's crop_size is {crop_size.tolist()}, expected two positive numbers")
+        if (boxes.size or box_ind.size) and (boxes.ndim != 2 or boxes.shape[1] != 4):
+            raise ValueError(f"CropAndResize's boxes have shape {boxes.shape}, expected [boxes, 4]")
+        if box_ind.size != boxes.shape[0] or (box_ind.size and box_ind.ndim != 1):
+            raise ValueError(f"CropAndResize's box_ind has shape {box_ind.shape}, expected {boxes.shape[:1]}")
+        batch = image.shape[0]
+        if ((box_ind < 0) | (box_ind >= batch)).any():
+            raise ValueError(f"CropAndResize's box_ind has values outside [0, {batch}), the images that there are")
+        height, width = crop_size.tolist()
+        count = boxes.shape[0] if box_ind.size else 0
+        result = np.empty((count, height, width, image.shape[3]), np.float32)
+        step = max(1, _CROP_BYTES // max(1, 4 * height * width * image.shape[3]))
+        for start in range(0, count, step):
+            part = slice(start, start + step)
+            result[part] = _crops(image, boxes[part], box_ind[part], (height, width), nearest, outside)
+        return result
+
+    return run
+
+
+# Non-maximum suppression
+
+
+def _corners(boxes: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """y1, x1, y2, x2 in order, and areas."""
+    y1, y2 = np.minimum(boxes[:, 0], boxes[:, 2]), np.maximum(boxes[:, 0], boxes[:, 2])
+    x1, x2 = np.minimum(boxes[:, 1], boxes[:, 3]), np.maximum(boxes[:, 1], boxes[:, 3])
+    return y1, x1, y2, x2, (y2 - y1) * (x2 - x1)
+
+
+def _overlap_of(boxes: Array) -> Callable[[int, Any], Array]:
+    """The function of one box and an index of others that gives intersection over union with each."""
+    y1, x1, y2, x2, area = _corners(boxes)
+
+    def overlap(i: int, others: Any) -> Array:
+        height = np.minimum(y2[i], y2[others]) - np.maximum(y1[i], y1[others])
+        width = np.minimum(x2[i], x2[others]) - np.maximum(x1[i], x1[others])
+        shared = np.maximum(height, 0) * np.maximum(width, 0)
+        union = area[i] + area[others] - shared
+        real = (area[i] > 0) & (area[others] > 0)
+        return np.where(real, shared / np.where(real, union, 1), 0)
+
+    return overlap
+
+
+def _suppressed(
+    overlap: Callable[[int, Any], Array], scores: Array, most: int, threshold: Any, least_score: Any
+) -> Array:
+    """Indices of what is kept, best first: what overlaps something better by more than the threshold goes."""
+    candidates = np.flatnonzero(scores > least_score)
+    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+    kept: list[int] = []
+    while candidates.size and len(kept) < most:
+        best, candidates = int(candidates[0]), candidates[1:]
+        kept.append(best)
+        candidates = candidates[~(overlap(best, candidates) > threshold)]
+    return np.array(kept, np.int32)
+
+
+def _softly_suppressed(
+    overlap: Callable[[int, Any], Array], scores: Array, most: int, sigma: Any, least_score: Any
+) -> tuple[Array, Array]:
+    """Indices and scores of what is kept: overlaps lower a score by a factor of exp(-overlap² / 2 sigma).
+
+    Soft-NMS, Bodla et al. (2017).
+    """
+    scale = scores.dtype.type(-0.5) / sigma
+    # (-score, index, how many of the kept it has been weighed against)
+    heap = [(-scores[i], int(i), 0) for i in np.flatnonzero(scores > least_score)]
+    heapq.heapify(heap)
+    kept: list[int] = []
+    kept_scores: list[Any] = []
+    while heap and len(kept) < most:
+        negative, index, seen = heapq.heappop(heap)
+        score = -negative
+        if seen < len(kept):
+            overlaps = overlap(index, np.array(kept[: seen - 1 if seen else None : -1]))
+            for weight in np.exp(scale * overlaps * overlaps):
+                score = score * weight
+                if score <= least_score:
+                    break
+        if score == -negative:
+            kept.append(index)
+            kept_scores.append(score)
+        elif score > least_score:
+            heapq.heappush(heap, (-score, index, len(kept)))
+    return np.array(kept, np.int32), np.array(kept_scores, scores.dtype)
+
+
+def _scalar(op_name: str, name: str, value: Any) -> Any:
+    if np.ndim(value):
+        raise ValueError(f"{op_name}'s {name} has shape {value.shape}, expected a scalar")
+    return value[()] if isinstance(value, np.ndarray) else value
+
+
+def _check_nms(op_name: str, boxes: Array, scores: Array, most: Any, threshold: Any) -> tuple[int, Any]:
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{op_name}'s boxes have shape {boxes.shape}, expected [boxes, 4]")
+    if scores.shape != boxes.shape[:1]:
+        raise ValueError(
+            f"{op_name}'s scores have shape {scores.shape}, expected one for each of {boxes.shape[0]} boxes"
+        )
+    return _check_bounds(op_name, most, threshold)
+
+
+def _check_bounds(op_name: str, most: Any, threshold: Any) -> tuple[int, Any]:
+    most, threshold = _scalar(op_name, "max_output_size", most), _scalar(op_name, "iou_threshold", threshold)
+    if most < 0:
+        raise ValueError(f"{op_name}'s max_output_size is {most}, expected at least 0")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"{op_name}'s iou_threshold is {threshold}, expected a number in [0, 1]")
+    return int(most), threshold
+
+
+def _lowest(dtype: np.dtype[Any]) -> Any:
+    return np.finfo(dtype).min
+
+
+def _padded(values: Array, size: int) -> Array:
+    result = np.zeros(size, values.dtype)
+    result[: values.size] = values
+    return result
+
+
+@specialized("NonMaxSuppression")
+def NonMaxSuppression(*, iou_threshold: float = 0.5) -> Kernel:
+    def run(boxes: Array, scores: Array, max_output_size: Any) -> Any:
+        most, threshold = _check_nms("NonMaxSuppression", boxes, scores, max_output_size, np.float32(iou_threshold))
+        return _suppressed(_overlap_of(boxes), scores, most, threshold, _lowest(scores.dtype))
+
+    return run
+
+
+@specialized("NonMaxSuppressionV2")
+def NonMaxSuppressionV2() -> Kernel:
+    def run(boxes: Array, scores: Array, max_output_size: Any, iou_threshold: Any) -> Any:
+        most, threshold = _check_nms("NonMaxSuppressionV2", boxes, scores, max_output_size, iou_threshold)
+        return _suppressed(_overlap_of(boxes), scores, most, threshold, _lowest(scores.dtype))
+
+    return run
+
+
+@specialized("NonMaxSuppressionV3")
+def NonMaxSuppressionV3() -> Kernel:
+    def run(boxes: Array, scores: Array, max_output_size: Any, iou_threshold: Any, score_threshold: Any) -> Any:
+        most, threshold = _check_nms("NonMaxSuppressionV3", boxes, scores, max_output_size, iou_threshold)
+        least = _scalar("NonMaxSuppressionV3", "score_threshold", score_threshold)
+        return _suppressed(_overlap_of(boxes), scores, most, threshold, least)
+
+    return run
+
+
+@specialized("NonMaxSuppressionV4", outputs=2)
+def NonMaxSuppressionV4(*, pad_to_max_output_size: bool = False) -> Kernel:
+    def run(boxes: Array, scores: Array, max_output_size: Any, iou_threshold: Any, score_threshold: Any) -> Any:
+        most, threshold = _check_nms("NonMaxSuppressionV4", boxes, scores, max_output_size, iou_threshold)
+        least = _scalar("NonMaxSuppressionV4", "score_threshold", score_threshold)
+        kept = _suppressed(_overlap_of(boxes), scores, most, threshold, least)
+        return (_padded(kept, most) if pad_to_max_output_size else kept), np.int32(kept.size)
+
+    return run
+
+
+@specialized("NonMaxSuppressionV5", outputs=3)
+def NonMaxSuppressionV5(*, T: DType = FLOAT, pad_to_max_output_size: bool = False) -> Kernel:
+    def run(
+        boxes: Array,
+        scores: Array,
+        max_output_size: Any,
+        iou_threshold: Any,
+        score_threshold: Any,
+        soft_nms_sigma: Any,
+    ) -> Any:
+        most, threshold = _check_nms("NonMaxSuppressionV5", boxes, scores, max_output_size, iou_threshold)
+        least = _scalar("NonMaxSuppressionV5", "score_threshold", score_threshold)
+        sigma = _scalar("NonMaxSuppressionV5", "soft_nms_sigma", soft_nms_sigma)
+        if sigma < 0:
+            raise ValueError(f"NonMaxSuppressionV5's soft_nms_sigma is {sigma}, expected at least 0")
+        if sigma > 0:
+            kept, kept_scores = _softly_suppressed(_overlap_of(boxes), scores, most, sigma, least)
+        else:
+            kept = _suppressed(_overlap_of(boxes), scores, most, threshold, least)
+            kept_scores = scores[kept]
+        count = np.int32(kept.size)
+        if pad_to_max_output_size:
+            return _padded(kept, most), _padded(kept_scores, most), count
+        return kept, kept_scores, count
+
+    return run
+
+
+@specialized("NonMaxSuppressionWithOverlaps")
+def NonMaxSuppressionWithOverlaps() -> Kernel:
+    def run(overlaps: Array, scores: Array, max_output_size: Any, overlap_threshold: Any, score_threshold: Any) -> Any:
+        if overlaps.ndim != 2 or overlaps.shape[0] != overlaps.shape[1] or scores.shape != overlaps.shape[:1]:
+            raise ValueError(
+                "NonMaxSuppressionWithOverlaps needs overlaps of shape [boxes, boxes] and scores of shape "
+                f"[boxes], found {overlaps.shape} and {scores.shape}"
+            )
+        most = _scalar("NonMaxSuppressionWithOverlaps", "max_output_size", max_output_size)
+        threshold = _scalar("NonMaxSuppressionWithOverlaps", "overlap_threshold", overlap_threshold)
+        least = _scalar("NonMaxSuppressionWithOverlaps", "score_threshold", score_threshold)
+
+        def overlap(i: int, others: Any) -> Array:
+            return overlaps[others, i]  # type: ignore[no-any-return]
+
+        return _suppressed(overlap, scores, int(most), threshold, least)
+
+    return run
+
+
+@specialized("CombinedNonMaxSuppression", outputs=4)
+def CombinedNonMaxSuppression(*, pad_per_class: bool = False, clip_boxes: bool = True) -> Kernel:
+    """Suppression within each class of each image, then the best of all classes."""
+    name = "CombinedNonMaxSuppression"
+
+    def run(
+        boxes: Array,
+        scores: Array,
+        max_output_size_per_class: Any,
+        max_total_size: Any,
+        iou_threshold: Any,
+        score_threshold: Any,
+    ) -> Any:
+        if boxes.ndim != 4 or scores.ndim != 3 or boxes.shape[3] != 4 or boxes.shape[:2] != scores.shape[:2]:
+            raise ValueError(
+                f"{name} needs boxes of shape [batch, boxes, 1 or classes, 4] and scores of shape [batch, boxes, "
+                f"classes], found {boxes.shape} and {scores.shape}"
+            )
+        batch, _, classes = scores.shape
+        if boxes.shape[2] not in (1, classes):
+            raise ValueError(f"{name}'s boxes have shape {boxes.shape}, expected 1 or {classes} in its third dimension")
+        per_class, threshold = _check_bounds(name, max_output_size_per_class, iou_threshold)
+        total = int(_scalar(name, "max_total_size", max_total_size))
+        least = _scalar(name, "score_threshold", score_threshold)
+        if per_class <= 0 or total <= 0:
+            raise ValueError(
+                f"{name} needs positive sizes, found max_output_size_per_class {per_class} and max_total_size {total}"
+            )
+        size = min(total, per_class * classes) if pad_per_class else total
+        out_boxes = np.zeros((batch, size, 4), np.float32)
+        out_scores, out_classes = np.zeros((batch, size), np.float32), np.zeros((batch, size), np.float32)
+        counts = np.zeros(batch, np.int32)
+        for i in range(batch):
+            found: list[tuple[Array, Array, Array]] = []
+            for c in range(classes):
+                own = boxes[i, :, c if boxes.shape[2] > 1 else 0]
+                kept = _suppressed(_overlap_of(own), scores[i, :, c], per_class, threshold, least)
+                found.append((own[kept], scores[i, kept, c], np.full(kept.size, c, np.float32)))
+            if not found:
+                continue
+            all_boxes, all_scores, all_classes = map(np.concatenate, zip(*found, strict=True))
+            order = np.argsort(-all_scores, kind="stable")[:size]
+            counts[i] = order.size
+            best = all_boxes[order]
+            out_boxes[i, : order.size] = np.clip(best, 0, 1) if clip_boxes else best
+            out_scores[i, : order.size] = all_scores[order]
+            out_classes[i, : order.size] = all_classes[order]
+        return out_boxes, out_scores, out_classes, counts
+
+    return run

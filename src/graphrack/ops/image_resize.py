@@ -1,0 +1,332 @@
+"""Resizing of images [batch, height, width, channels]: each axis by gathered pixels and their weights.
+
+Positions and weights are computed in float32, as TensorFlow's kernels do: which pixels an output takes
+depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphrack.formats.dtypes import DOUBLE, DType
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+
+_F = np.float32
+
+
+def _output_size(op_name: str, size: Array) -> tuple[int, int]:
+    if size.shape != (2,):
+        raise ValueError(f"{op_name}'s size has shape {size.shape}, expected two elements, height and width")
+    height, width = size.tolist()
+    if height <= 0 or width <= 0:
+        raise ValueError(f"{op_name}'s size is {[height, width]}, expected positive numbers")
+    return height, width
+
+
+def _check_images(op_name: str, images: Array) -> None:
+    if images.ndim != 4:
+        raise ValueError(f"{op_name}'s images have shape {images.shape}, expected rank 4")
+    if 0 in images.shape[1:]:
+        raise ValueError(
+            f"{op_name}'s images have shape {images.shape}, expected height, width and channels of at least 1"
+        )
+
+
+def _check_centers(op_name: str, align_corners: bool, half_pixel_centers: bool) -> None:
+    if align_corners and half_pixel_centers:
+        raise ValueError(f"{op_name} has both align_corners and half_pixel_centers, expected one of them at most")
+
+
+def _scale(size: int, out: int, align_corners: bool) -> Any:
+    """Pixels of the input per pixel of the output."""
+    return _F(size - 1) / _F(out - 1) if align_corners and out > 1 else _F(size) / _F(out)
+
+
+def _positions(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> Array:
+    """Where each output pixel lies in the input, in pixels."""
+    scale, index = _scale(size, out, align_corners), np.arange(out, dtype=_F)
+    at: Array = (index + _F(0.5)) * scale - _F(0.5) if half_pixel_centers else index * scale
+    return at
+
+
+class _Linear(NamedTuple):
+    """For each output pixel of one axis: two input pixels, and how far it lies from the first to the second."""
+
+    lower: Array
+    upper: Array
+    fraction: Array
+
+
+def _linear(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> _Linear:
+    at = _positions(size, out, align_corners, half_pixel_centers)
+    floor = np.floor(at)
+    lower = np.maximum(floor, 0).astype(np.intp)
+    upper = np.minimum(np.ceil(at), size - 1).astype(np.intp)
+    return _Linear(lower, upper, at - floor)
+
+
+def _between(values: Array, axis: int, linear: _Linear) -> Array:
+    lower, upper = values.take(linear.lower, axis), values.take(linear.upper, axis)
+    upper -= lower
+    upper *= linear.fraction.reshape(-1, *(1,) * (values.ndim - axis - 1))
+    upper += lower
+    return upper
+
+
+def resize_bilinear(images: Array, height: int, width: int, align_corners: bool, half_pixel_centers: bool) -> Array:
+    """Float32 images of that size; an axis whose size stays is left as it is."""
+    result = images.astype(_F, copy=False)
+    # Columns first, as TensorFlow rounds them, unless rows that go are many.
+    axes = [(2, width), (1, height)] if height * 2 >= images.shape[1] else [(1, height), (2, width)]
+    for axis, out in axes:
+        size = images.shape[axis]
+        if size != out:
+            result = _between(result, axis, _linear(size, out, align_corners, half_pixel_centers))
+    return result
+
+
+@specialized("ResizeBilinear")
+def ResizeBilinear(*, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
+    _check_centers("ResizeBilinear", align_corners, half_pixel_centers)
+
+    def run(images: Array, size: Array) -> Any:
+        _check_images("ResizeBilinear", images)
+        height, width = _output_size("ResizeBilinear", size)
+        return resize_bilinear(images, height, width, align_corners, half_pixel_centers)
+
+    return run
+
+
+def _nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> Array:
+    """Which input pixel each output pixel is."""
+    scale, index = _scale(size, out, align_corners), np.arange(out, dtype=_F)
+    at = (index + _F(0.5)) * scale if half_pixel_centers else index * scale
+    # Halves go up: rounding of positive numbers in C.
+    whole = np.floor(at + _F(0.5)) if align_corners else np.floor(at)
+    pixels: Array = np.clip(whole, 0, size - 1).astype(np.intp)
+    return pixels
+
+
+@specialized("ResizeNearestNeighbor")
+def ResizeNearestNeighbor(*, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
+    _check_centers("ResizeNearestNeighbor", align_corners, half_pixel_centers)
+
+    def run(images: Array, size: Array) -> Any:
+        _check_images("ResizeNearestNeighbor", images)
+        height, width = _output_size("ResizeNearestNeighbor", size)
+        rows = _nearest(images.shape[1], height, align_corners, half_pixel_centers)
+        columns = _nearest(images.shape[2], width, align_corners, half_pixel_centers)
+        return images.take(rows, 1).take(columns, 2)
+
+    return run
+
+
+# Resizing by more than two pixels
+
+
+class _Taps(NamedTuple):
+    """For each output pixel of one axis, [out, taps]: input pixels and their weights (0 where there are fewer)."""
+
+    indices: Array
+    weights: Array
+
+
+def _weighted(values: Array, axis: int, taps: _Taps) -> Array:
+    """One axis resized: each output the weighted sum of its pixels."""
+    trailing = (1,) * (values.ndim - axis - 1)
+    total: Array | None = None
+    for i in range(taps.indices.shape[1]):
+        term = values.take(taps.indices[:, i], axis)
+        term *= taps.weights[:, i].reshape(-1, *trailing)
+        if total is None:
+            total = term
+        else:
+            total += term
+    assert total is not None
+    return total
+
+
+def _keys_table(a: float) -> tuple[Array, Array]:
+    """The cubic convolution kernel of Keys (1981) at distances in [0, 1] and [1, 2], in 1024 steps."""
+    x = np.arange(1025, dtype=np.float64) / 1024
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    x = x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return near.astype(_F), far.astype(_F)
+
+
+def _cubic(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> _Taps:
+    at = _positions(size, out, align_corners, half_pixel_centers)
+    floor = np.floor(at)
+    near, far = _keys_table(-0.5 if half_pixel_centers else -0.75)
+    step = np.rint((at - floor) * _F(1024)).astype(np.intp)
+    wanted = floor.astype(np.intp)[:, None] + np.arange(-1, 3)
+    indices = np.clip(wanted, 0, size - 1)
+    weights = np.stack([far[step], near[step], near[1024 - step], far[1024 - step]], axis=1)
+    if half_pixel_centers:  # pixels beyond the edge count for nothing; otherwise the edge's pixel stands for them
+        weights[indices != wanted] = 0
+        weights /= weights.sum(axis=1, keepdims=True)
+    return _Taps(indices, weights)
+
+
+@specialized("ResizeBicubic")
+def ResizeBicubic(*, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
+    _check_centers("ResizeBicubic", align_corners, half_pixel_centers)
+
+    def run(images: Array, size: Array) -> Any:
+        _check_images("ResizeBicubic", images)
+        height, width = _output_size("ResizeBicubic", size)
+        result = images.astype(_F, copy=False)
+        result = _weighted(result, 1, _cubic(images.shape[1], height, align_corners, half_pixel_centers))
+        return _weighted(result, 2, _cubic(images.shape[2], width, align_corners, half_pixel_centers))
+
+    return run
+
+
+def _area(size: int, out: int, align_corners: bool) -> _Taps:
+    """How much of each input pixel an output pixel covers, as a share of what it covers."""
+    scale, index = _scale(size, out, align_corners and size > 1), np.arange(out, dtype=_F)
+    start, end = index * scale, (index + 1) * scale
+    first = np.floor(start).astype(np.intp)
+    count = int((np.ceil(end).astype(np.intp) - first).max())
+    pixels = first[:, None] + np.arange(max(count, 1))
+    covered = np.minimum(pixels + _F(1), end[:, None]) - np.maximum(pixels.astype(_F), start[:, None])
+    weights = np.maximum(covered, 0) / scale
+    return _Taps(np.clip(pixels, 0, size - 1), weights.astype(_F))
+
+
+@specialized("ResizeArea")
+def ResizeArea(*, align_corners: bool = False) -> Kernel:
+    def run(images: Array, size: Array) -> Any:
+        _check_images("ResizeArea", images)
+        height, width = _output_size("ResizeArea", size)
+        result = _weighted(images.astype(_F, copy=False), 1, _area(images.shape[1], height, align_corners))
+        return _weighted(result, 2, _area(images.shape[2], width, align_corners))
+
+    return run
+
+
+# ScaleAndTranslate
+
+
+def _lanczos(radius: float) -> Callable[[Array], Array]:
+    def weigh(x: Array) -> Array:
+        safe = np.where(x <= _F(1e-3), _F(1), x)
+        value = radius * np.sin(np.pi * safe) * np.sin(np.pi * safe / radius) / (np.pi**2 * safe * safe)
+        return np.where(x > radius, 0, np.where(x <= _F(1e-3), 1, value))
+
+    return weigh
+
+
+def _keys_cubic(x: Array) -> Array:
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x >= 2, 0, np.where(x >= 1, far, ((1.5 * x - 2.5) * x) * x + 1))
+
+
+def _mitchell_cubic(x: Array) -> Array:
+    far = (((-7 / 18) * x + 2) * x - 10 / 3) * x + 16 / 9
+    return np.where(x >= 2, 0, np.where(x >= 1, far, (((7 / 6) * x - 2) * x) * x + 8 / 9))
+
+
+_KERNELS: dict[bytes, tuple[float, Callable[[Array], Array]]] = {
+    b"lanczos1": (1, _lanczos(1)),
+    b"lanczos3": (3, _lanczos(3)),
+    b"lanczos5": (5, _lanczos(5)),
+    b"gaussian": (1.5, lambda x: np.where(x >= 1.5, 0, np.exp(-2 * x * x))),  # a standard deviation of 1/2
+    b"box": (1, lambda x: np.where(x < 0.5, 1, np.where(x == 0.5, 0.5, 0))),
+    b"triangle": (1, lambda x: np.maximum(1 - x, 0)),
+    b"keyscubic": (2, _keys_cubic),
+    b"mitchellcubic": (2, _mitchell_cubic),
+}
+"""Name to (radius, weight at a distance of at least 0)."""
+
+
+def _spans(size: int, out: int, scale: Any, translation: Any, kernel_type: bytes, antialias: bool) -> _Taps:
+    """Pixels within the kernel's reach of where each output samples the input, with weights of sum 1."""
+    radius, weigh = _KERNELS[kernel_type]
+    inverse = _F(1) / _F(scale)
+    # When shrinking, the kernel is widened: it has to filter what the output can't show.
+    widening = max(inverse, _F(1)) if antialias else _F(1)
+    at = (np.arange(out, dtype=_F) + _F(0.5)) * inverse + -inverse * _F(translation)
+    inside = (at >= 0) & (at <= size)
+    reach = _F(radius) * widening
+    at = np.where(inside, at, 0)
+    first = np.clip(np.ceil(at - reach - _F(0.5)), 0, size - 1).astype(np.intp)
+    last = np.clip(np.floor(at + reach - _F(0.5)), 0, size - 1).astype(np.intp)
+    pixels = first[:, None] + np.arange(int((last - first).max()) + 1)
+    weights = weigh(np.abs(pixels + _F(0.5) - at[:, None]) * (_F(1) / widening)).astype(_F)
+    weights[(pixels > last[:, None]) | ~inside[:, None]] = 0
+    total = weights.sum(axis=1, keepdims=True)
+    tiny = np.abs(total) < 1000 * np.finfo(_F).tiny
+    return _Taps(np.minimum(pixels, size - 1), np.where(tiny, 0, weights / np.where(tiny, 1, total)))
+
+
+@specialized("ScaleAndTranslate")
+def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = True) -> Kernel:
+    if kernel_type not in _KERNELS:
+        raise ValueError(f"ScaleAndTranslate's kernel_type is {kernel_type!r}, expected one of {[*_KERNELS]}")
+
+    def run(images: Array, size: Array, scale: Array, translation: Array) -> Any:
+        _check_images("ScaleAndTranslate", images)
+        height, width = _output_size("ScaleAndTranslate", size)
+        if scale.shape != (2,) or translation.shape != (2,) or not (scale > 0).all():
+            raise ValueError(
+                "ScaleAndTranslate needs two positive scales and two translations (of height and width), found "
+                f"{scale.tolist()} and {translation.tolist()}"
+            )
+        result = images.astype(_F, copy=False)
+        for axis, out in ((1, height), (2, width)):
+            spans = _spans(images.shape[axis], out, scale[axis - 1], translation[axis - 1], kernel_type, antialias)
+            result = _weighted(result, axis, spans)
+        return result
+
+    return run
+
+
+# Gradients
+
+
+@specialized("ResizeBilinearGrad")
+def ResizeBilinearGrad(*, T: DType, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
+    _check_centers("ResizeBilinearGrad", align_corners, half_pixel_centers)
+
+    def run(grads: Array, original_image: Array) -> Any:
+        _check_images("ResizeBilinearGrad", original_image)
+        _check_images("ResizeBilinearGrad", grads)
+        result = grads
+        for axis in (1, 2):
+            size, out = original_image.shape[axis], grads.shape[axis]
+            lower, upper, fraction = _linear(size, out, align_corners, half_pixel_centers)
+            moved = np.moveaxis(result, axis, 0)
+            total = np.zeros((size, *moved.shape[1:]), T.numpy if T.number == DOUBLE.number else _F)
+            share = fraction.reshape(-1, 1, 1, 1)
+            np.add.at(total, lower, moved * (1 - share))
+            np.add.at(total, upper, moved * share)
+            result = np.moveaxis(total, 0, axis)
+        return result.astype(T.numpy, copy=False)
+
+    return run
+
+
+@specialized("ResizeNearestNeighborGrad")
+def ResizeNearestNeighborGrad(*, T: DType, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
+    _check_centers("ResizeNearestNeighborGrad", align_corners, half_pixel_centers)
+    wide = _F if T.numpy.itemsize == 2 and T.numpy.kind not in "iu" else T.numpy
+
+    def run(grads: Array, size: Array) -> Any:
+        _check_images("ResizeNearestNeighborGrad", grads)
+        height, width = _output_size("ResizeNearestNeighborGrad", size)
+        result = grads
+        for axis, original in ((1, height), (2, width)):
+            index = _nearest(original, grads.shape[axis], align_corners, half_pixel_centers)
+            moved = np.moveaxis(result, axis, 0)
+            total = np.zeros((original, *moved.shape[1:]), wide)
+            np.add.at(total, index, moved.astype(wide, copy=False))
+            result = np.moveaxis(total, 0, axis)
+        return result.astype(T.numpy, copy=False)
+
+    return run
