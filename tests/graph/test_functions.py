@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 import tensorflow.compat.v2 as tf2
+from google.protobuf.message import DecodeError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tensorflow.python.framework import function as tf_function
 
-from graphrack.errors import GraphError
+from graphrack.errors import GraphError, GraphrackError
 from graphrack.formats.dtypes import DTYPES, FLOAT, INT32
 from graphrack.formats.graph_files import open_model_file
 from graphrack.formats.protos import graph_pb2
@@ -692,6 +695,27 @@ BROKEN = {
 def test_a_broken_function_is_an_error_that_says_what_is_wrong(graph_def, words):
     with pytest.raises(GraphError, match=words):
         inline_functions(graph_def)
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_a_damaged_library_gives_a_graph_or_a_graphrack_error(nested, data):
+    graph_def = open_model_file(nested).graph_def
+    damaged = bytearray(graph_def.SerializeToString(deterministic=True))
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(32, 126))
+    try:
+        broken = graph_pb2.GraphDef.FromString(bytes(damaged))
+    except DecodeError:
+        return
+    try:
+        result = inline_functions(broken)
+        library = FunctionLibrary(broken.library)
+        for name in list(library.functions)[:5]:
+            library.graph(name)
+    except GraphrackError:
+        return
+    assert isinstance(result, graph_pb2.GraphDef)
 
 
 def test_a_missing_function_comes_with_the_closest_names():

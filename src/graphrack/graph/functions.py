@@ -1,24 +1,13 @@
 """Functions: calls replaced by what the function does, and functions as graphs of their own.
 
-A graph's library holds `FunctionDef`s: a signature (arguments, outputs, attributes), nodes, and which of
-their tensors are the outputs. Their nodes name tensors differently from a graph's:
-
-    in a function        means                                          in a graph
-    `x`                  argument `x`, all of its tensors               (the caller's tensors)
-    `x:1`                its tensor 1                                   (the caller's tensor)
-    `node:out`           output argument `out` of `node`, all of it     `node:i`, `node:i+1`, …
-    `node:out:1`         tensor 1 of it                                 `node:i+1`
-    `^node`              after `node`                                   `^node`
-
-where `i` is how many tensors the node's output arguments before `out` have. Node attributes of the form `$T`
-take the call's attribute `T`.
-
 What a call makes sure of, and the nodes that replace it do too:
 
 - What the call waits for happens before anything in the body that reads or changes state: its control
   inputs (`^c`), and its data inputs where these come after a change of state.
 - What waits for the call, or takes its outputs, comes after all that the body does: its control outputs
   or, in functions of TensorFlow 1 that have none, its nodes that are there for nothing but their effect.
+
+How the nodes of a function name tensors is told in `function_names`.
 """
 
 from __future__ import annotations
@@ -38,6 +27,7 @@ from graphrack.formats.protos.graph_pb2 import (
     OpDef,
 )
 from graphrack.formats.tensor import attr_to_proto
+from graphrack.graph.function_names import FunctionNames, fill_in, unique
 from graphrack.graph.names import parse_input
 
 __all__ = ["FunctionGraph", "FunctionLibrary", "function_graph", "inline_functions"]
@@ -185,7 +175,7 @@ class FunctionLibrary:
             }
         else:
             attrs = {}
-        names = _FunctionNames(function, attrs, self)
+        names = FunctionNames(function, attrs, self.definition)
         nodes = []
         for old in function.node_def:
             node = NodeDef()
@@ -194,7 +184,7 @@ class FunctionLibrary:
                 if dropped in node.attr:
                     del node.attr[dropped]
             if attrs:
-                _fill_in(node, attrs)
+                fill_in(node, attrs)
             del node.input[:]
             node.input.extend(name for text in old.input for name in names.in_graph(text))
             nodes.append(node)
@@ -344,132 +334,11 @@ def _inside_loops(nodes: list[NodeDef]) -> set[str]:
     return {name for name, level in depth.items() if level > 0}
 
 
-class _FunctionNames:
-    """What the names in one function mean in a graph."""
-
-    def __init__(self, function: FunctionDef, attrs: Mapping[str, AttrValue], library: FunctionLibrary):
-        self.nodes: dict[str, NodeDef] = {node.name: node for node in function.node_def}
-        self.taken = set(self.nodes)
-        self.argument_nodes: list[str] = []
-        self.argument_types: list[int] = []
-        self.argument_of: list[int] = []
-        self._function = function.signature.name
-        self._attrs = attrs
-        self._library = library
-        self._outputs: dict[str, dict[str, list[str]] | None] = {}
-        self._known: dict[str, list[str]] = {}
-        signature = function.signature
-        for i, (name, types) in enumerate(op_table.argument_types(signature.input_arg, attrs, signature.name)):
-            made = [_unique(name if len(types) == 1 else f"{name}_{k}", self.taken) for k in range(len(types))]
-            self._known[name] = made
-            self._known.update((f"{name}:{k}", [one]) for k, one in enumerate(made))
-            self.argument_nodes += made
-            self.argument_types += types
-            self.argument_of += [i] * len(types)
-
-    def in_graph(self, text: str) -> list[str]:
-        """The inputs of a graph's node that an input of a function's node stands for."""
-        found = self._known.get(text)
-        if found is None:
-            found = self._known[text] = self._resolve(text)
-        return found
-
-    def _resolve(self, text: str) -> list[str]:
-        if text.startswith("^"):
-            name = text[1:]
-            if name in self._known:  # an argument
-                return [f"^{one}" for one in self._known[name]]
-            if name in self.nodes:
-                return [text]
-            raise self._dangling(text, name)
-        name, _, output = text.partition(":")
-        node = self.nodes.get(name)
-        if node is None:
-            raise self._dangling(text, name)
-        output, _, index = output.partition(":")
-        outputs = self._outputs_of(node)
-        if outputs is None:
-            # An op that nobody defines: a plan that needs it will say so.
-            return [f"{name}:{index}" if index.isdigit() and int(index) else name]
-        if output in outputs:
-            if not index:
-                return outputs[output]
-            if index.isdigit() and int(index) < len(outputs[output]):
-                return [outputs[output][int(index)]]
-        shown = ", ".join(f"{k!r} ({len(v)} tensors)" for k, v in outputs.items()) or "none"
-        raise GraphError(
-            f"function {self._function!r} takes {text!r}, but the outputs of {name!r} ({node.op}) are: {shown}"
-        )
-
-    def _dangling(self, text: str, name: str) -> GraphError:
-        names = [*self.nodes, *(n for n in self._known if ":" not in n)]
-        return GraphError(
-            f"function {self._function!r} takes {text!r}, which is neither an argument nor a node of it"
-            f"{closest(name, names)}"
-        )
-
-    def _outputs_of(self, node: NodeDef) -> dict[str, list[str]] | None:
-        if node.name not in self._outputs:
-            definition = self._library.definition(node.op)
-            if definition is None:
-                self._outputs[node.name] = None
-            else:
-                attr: Mapping[str, AttrValue] = node.attr
-                if self._attrs:
-                    attr = {k: _filled(v, self._attrs) for k, v in attr.items()}
-                at, outputs = 0, {}
-                for output, count in op_table.output_names(definition, attr):
-                    outputs[output] = [f"{node.name}:{i}" if i else node.name for i in range(at, at + count)]
-                    at += count
-                self._outputs[node.name] = outputs
-        return self._outputs[node.name]
-
-
-def _fill_in(node: NodeDef, attrs: Mapping[str, AttrValue]) -> None:
-    for name, value in node.attr.items():
-        filled = _filled(value, attrs)
-        if filled is not value:
-            node.attr[name].CopyFrom(filled)
-
-
-def _filled(value: AttrValue, attrs: Mapping[str, AttrValue]) -> AttrValue:
-    """An attribute with `$name`s replaced; the same object where it has none."""
-    kind = value.WhichOneof("value")
-    if kind == "placeholder":
-        return attrs.get(value.placeholder, value)
-    if kind == "func":
-        functions = [value.func]
-    elif kind == "list" and value.list.func:
-        functions = list(value.list.func)
-    else:
-        return value
-    if not any(f.attr for f in functions):
-        return value
-    result = AttrValue()
-    result.CopyFrom(value)
-    for function in [result.func] if kind == "func" else result.list.func:
-        for name, inner in function.attr.items():
-            filled = _filled(inner, attrs)
-            if filled is not inner:
-                function.attr[name].CopyFrom(filled)
-    return result
-
-
 def _argument_shape(function: FunctionDef, index: int) -> AttrValue | None:
     """The `_output_shapes` that a function states for an argument."""
     if index in function.arg_attr:
         return function.arg_attr[index].attr.get("_output_shapes")
     return None
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """The name, or the first of `name_1`, `name_2`, … that isn't taken; it is from now on."""
-    chosen, k = name, 0
-    while chosen in taken:
-        k += 1
-        chosen = f"{name}_{k}"
-    taken.add(chosen)
-    return chosen
 
 
 def _call_nodes(call: NodeDef, body: _Body, taken: set[str], flows: bool, changed: set[str]) -> list[NodeDef]:
@@ -490,20 +359,20 @@ def _call_nodes(call: NodeDef, body: _Body, taken: set[str], flows: bool, change
     late = (parse_input(text)[0] for text in data)
     gate = list(dict.fromkeys([*waits, *(f"^{name}" for name in late if name in changed)]))
     if len(gate) > 1 and len(body.entries) + (len(body.sources) if flows else 0) > 1:
-        name = _unique(f"{call.name}/input_control_node", taken)
+        name = unique(f"{call.name}/input_control_node", taken)
         result.append(NodeDef(name=name, op="NoOp", input=gate))
         gate = [f"^{name}"]
     held_back = body.entries if gate else frozenset()
     if flows and body.sources:
         if not gate and data:
-            name = _unique(f"{call.name}/input_frame", taken)
+            name = unique(f"{call.name}/input_frame", taken)
             frame = NodeDef(name=name, op="Identity", input=data[:1])
             frame.attr["T"].type = body.argument_types[0]  # type: ignore[assignment]
             result.append(frame)
             gate = [f"^{name}"]
         held_back |= body.sources
 
-    renamed = {node.name: _unique(f"{call.name}/{node.name}", taken) for node in body.nodes}
+    renamed = {node.name: unique(f"{call.name}/{node.name}", taken) for node in body.nodes}
     inputs = {**renamed, **dict(zip(body.arguments, data, strict=True))}
 
     def outside(text: str) -> str:
