@@ -1,0 +1,5 @@
+"""`python -m graphrack`."""
+
+from graphrack.cli import main
+
+main()
