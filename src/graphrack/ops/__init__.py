@@ -13,7 +13,9 @@ MODULES: tuple[str, ...] = (
     "counting",
     "cumulative",
     "diagonal",
+    "einsum",
     "gather",
+    "hashing",
     "image",
     "image_boxes",
     "image_resize",
@@ -27,6 +29,7 @@ MODULES: tuple[str, ...] = (
     "random",
     "random_stateless",
     "reduction",
+    "regex",
     "reorder",
     "segment",
     "selection",
@@ -37,6 +40,8 @@ MODULES: tuple[str, ...] = (
     "special",
     "state",
     "state_updates",
+    "string_numbers",
+    "strings",
     "training",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has

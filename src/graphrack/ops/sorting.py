@@ -80,12 +80,12 @@ def NthElement(input: Array, n: Array, *, reverse: bool = False) -> Any:
 
 
 @op("InTopK")
-def InTopK(predictions: Array, targets: Array, *, k: int) -> Array:
+def InTopK(predictions: Array, targets: Array, *, k: int) -> Any:
     return _in_top_k(predictions, targets, k)
 
 
 @op("InTopKV2")
-def InTopKV2(predictions: Array, targets: Array, k: Array) -> Array:
+def InTopKV2(predictions: Array, targets: Array, k: Array) -> Any:
     return _in_top_k(predictions, targets, scalar("k", k))
 
 
