@@ -37,9 +37,7 @@ def main() -> None:
 
     data = registered_ops()
     TABLE.write_bytes(zlib.compress(data, 9))
-    print(
-        f"TensorFlow {tf.__version__}: {len(data)} bytes of op definitions, {TABLE.stat().st_size} deflated"
-    )
+    print(f"TensorFlow {tf.__version__}: {len(data)} bytes of op definitions, {TABLE.stat().st_size} deflated")
 
 
 if __name__ == "__main__":
