@@ -165,7 +165,11 @@ def test_results_are_the_callers_own(model: gr.Model) -> None:
         (lambda m: m.run("activation_opt", {"x": 1j}), gr.FeedError, "float32.*complex"),
         (lambda m: m.run("activation_opt", {"x": object()}), gr.FeedError, "float32"),
         (lambda m: m.run("activation_opt", {"x": 1, "x:0": 2}), gr.FeedError, "twice"),
-        (lambda m: m.run("cost", {"x": [1, 2], "y": [1, 2, 3]}), gr.OpError, r"'sub' \(Sub\).*float32\[2\], float32\[3\]"),
+        (
+            lambda m: m.run("cost", {"x": [1, 2], "y": [1, 2, 3]}),
+            gr.OpError,
+            r"'sub' \(Sub\).*float32\[2\], float32\[3\]",
+        ),
         (lambda m: m(z=1), gr.UnknownName, "'x'"),
         (lambda m: m(1, signature="regress"), gr.UnknownName, "no signature 'regress'"),
         (lambda m: m.variables["Variabel"], gr.UnknownName, "'Variable'"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphrack.engines import fetches as fetching
 from graphrack.engines.feeds import converter
 from graphrack.engines.interpreter.plan import Plan, compile_plan
@@ -23,6 +25,10 @@ class Call(NamedTuple):
     plan: Plan
     converters: tuple[Callable[[Any], Any], ...]
     pack: fetching.Pack
+
+    def arrays(self) -> list[np.ndarray[Any, Any]]:
+        """The constants that its plan holds."""
+        return self.plan.arrays()
 
     def run(self, instance: Instance, values: Iterable[Any]) -> Any:
         """Runs it on an instance, given one value for each of the plan's feeds."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -37,43 +38,76 @@ from graphrack.formats.saved_model import saved_meta_graph, saved_model_file
 __all__ = ["ModelFile", "checkpoint_exists", "open_model_file", "read_graph_def", "read_meta_graph"]
 
 
-class Parsed:
-    """A parsed file. (Messages themselves take no weak references.)"""
+Kind = Literal["meta graph", "graph def", "saved model"]
 
-    __slots__ = ("__weakref__", "message")
+
+class Parsed:
+    """The messages of a file. Files of equal bytes share them while they are in use."""
+
+    __slots__ = ("__weakref__", "graph_def", "message", "meta_graph")
 
     def __init__(self, message: GraphMessage):
         self.message = message
+        self.meta_graph = message if isinstance(message, metagraph_pb2.MetaGraphDef) else None
+        if isinstance(message, graph_pb2.GraphDef):
+            self.graph_def = message
+        elif self.meta_graph is not None:
+            self.graph_def = self.meta_graph.graph_def
 
+
+# Messages take several times the room of their bytes, and once a graph's plans are made nobody looks at
+# them: of small files the bytes are kept, and parsed again where they are needed again. (They are kept, and
+# not read again, because the file may have been replaced.) The last few stay parsed.
+_SMALL_BYTES = 1 << 20
+_recent: deque[Parsed] = deque(maxlen=8)
 
 # By digest and by the file's ending, which has a say in what the bytes are taken for.
 _parsed: WeakValueDictionary[tuple[str, str], Parsed] = WeakValueDictionary()
+
+
+def _parse(data: bytes, path: str, digest: str) -> Parsed:
+    key = (digest, os.path.splitext(path)[1])
+    found = _parsed.get(key)
+    if found is None:
+        found = _parsed.setdefault(key, Parsed(parse_graph_message(data, path)))
+        _recent.append(found)
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelFile:
     """A graph from a file, and what the file says or its place implies about values and assets."""
 
-    kind: Literal["meta graph", "graph def", "saved model"]
+    kind: Kind
     path: str
     """The file that holds the graph."""
-    graph_def: graph_pb2.GraphDef
-    meta_graph: metagraph_pb2.MetaGraphDef | None
-    """What wraps the graph; `None` for a bare GraphDef."""
     prefix: str | None
     """Of the checkpoint to restore from by convention; `None` where there is none."""
     assets: dict[str, str]
     """Tensor name to the absolute path of the file that a SavedModel's loader feeds it."""
     digest: str
     """SHA-256 of the graph file's bytes: equal digests, equal graphs."""
-    parsed: Parsed
-    """What its messages belong to: files of equal bytes share them as long as one of the files is in use."""
+    tf_version: str | None
+    """The version of TensorFlow that wrote the file; `None` where it isn't written."""
+    tags: tuple[str, ...]
+    """Of the MetaGraph."""
+    _source: bytes | Parsed
+    """The bytes of a small file, the messages of a large one."""
+
+    def parsed(self) -> Parsed:
+        """The file's messages: look at them, but don't change them, and don't keep them longer than needed."""
+        source = self._source
+        return source if isinstance(source, Parsed) else _parse(source, self.path, self.digest)
 
     @property
-    def tf_version(self) -> str | None:
-        """The version of TensorFlow that wrote the file; `None` where it isn't written."""
-        info = self.meta_graph.meta_info_def if self.meta_graph is not None else None
-        return (info.tensorflow_version or None) if info is not None else None
+    def graph_def(self) -> graph_pb2.GraphDef:
+        """The graph."""
+        return self.parsed().graph_def
+
+    @property
+    def meta_graph(self) -> metagraph_pb2.MetaGraphDef | None:
+        """What wraps the graph; `None` for a bare GraphDef."""
+        return self.parsed().meta_graph
 
 
 def read_graph_def(path: str | os.PathLike[str]) -> graph_pb2.GraphDef:
@@ -168,21 +202,34 @@ def _read_if_there(path: str) -> bytes | None:
 def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> ModelFile:
     """What a file's bytes hold, and the checkpoint that its name implies."""
     digest = hashlib.sha256(data).hexdigest()
-    key = (digest, os.path.splitext(path)[1])
-    parsed = _parsed.get(key)
-    if parsed is None:
-        parsed = _parsed.setdefault(key, Parsed(parse_graph_message(data, path)))
+    parsed = _parse(data, path, digest)
     message = parsed.message
+    source = data if len(data) <= _SMALL_BYTES else parsed
     if isinstance(message, metagraph_pb2.SavedModel):
         saved = saved_meta_graph(message, path, tags, digest)
-        graph = saved.meta_graph.graph_def
-        return ModelFile("saved model", path, graph, saved.meta_graph, saved.prefix, saved.assets, saved.digest, parsed)
+        own = Parsed(saved.meta_graph)
+        own.message = message  # which the MetaGraph is a part of
+        return _model_file("saved model", path, saved.prefix, saved.assets, saved.digest, own, own)
     prefix = path[: -len(".meta")] if path.endswith(".meta") else None
     if prefix is not None and not checkpoint_exists(prefix):
         prefix = None
-    if isinstance(message, metagraph_pb2.MetaGraphDef):
-        return ModelFile("meta graph", path, message.graph_def, message, prefix, {}, digest, parsed)
-    return ModelFile("graph def", path, message, None, prefix, {}, digest, parsed)
+    kind: Kind = "graph def" if parsed.meta_graph is None else "meta graph"
+    return _model_file(kind, path, prefix, {}, digest, parsed, source)
+
+
+def _model_file(
+    kind: Kind,
+    path: str,
+    prefix: str | None,
+    assets: dict[str, str],
+    digest: str,
+    parsed: Parsed,
+    source: bytes | Parsed,
+) -> ModelFile:
+    info = parsed.meta_graph.meta_info_def if parsed.meta_graph is not None else None
+    version = (info.tensorflow_version or None) if info is not None else None
+    tags = tuple(info.tags) if info is not None else ()
+    return ModelFile(kind, path, prefix, assets, digest, version, tags, source)
 
 
 def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:

@@ -49,8 +49,9 @@ class GraphIndex:
         GraphError: two nodes have one name.
     """
 
-    def __init__(self, graph_def: GraphDef):
+    def __init__(self, graph_def: GraphDef, keeps: object = None):
         self.graph_def = graph_def
+        self._keeps = keeps  # what stays in memory as long as this does
         self.constants: dict[str, Any] = {}
         """Decoded values of constants, by name; filled by those who decode them."""
         self.nodes: dict[str, NodeDef] = {node.name: node for node in graph_def.node}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
 from graphrack.errors import GraphError
@@ -63,11 +64,13 @@ def saver_nodes(index: GraphIndex, saver_def: SaverDef | None) -> SaverNodes | N
 def restored_by(index: GraphIndex, nodes: SaverNodes) -> list[Restored]:
     """What the graph's restore op assigns, found by following its Assign nodes back to what they take."""
     found = []
+    # One RestoreV2 has the names of all its outputs in one constant: decoded once.
+    strings = functools.cache(lambda text: _strings(index, text))
     for node in needed(index, [nodes.restore], {nodes.filename}).order:
         if node.op not in _ASSIGNS:
             continue
         target = _through(index, node.input[0])
-        source = _restore_source(index, node.input[1])
+        source = _restore_source(index, node.input[1], strings)
         if target is not None and target.name in index.variables and source is not None:
             found.append(Restored(index.variables[target.name], node.name, *source))
     return found
@@ -81,7 +84,9 @@ def _through(index: GraphIndex, text: str) -> NodeDef | None:
     return node
 
 
-def _restore_source(index: GraphIndex, text: str) -> tuple[str, str, bool] | None:
+def _restore_source(
+    index: GraphIndex, text: str, strings: Callable[[str], list[str] | None]
+) -> tuple[str, str, bool] | None:
     """The checkpoint's tensor name and slice behind an assigned value, through whatever reshapes it."""
     reshaped = False
     for _ in range(64):
@@ -91,8 +96,8 @@ def _restore_source(index: GraphIndex, text: str) -> tuple[str, str, bool] | Non
             return None
         if node.op in _RESTORES:
             names_at, specs_at = _RESTORES[node.op]
-            names = _strings(index, node.input[names_at])
-            specs = _strings(index, node.input[specs_at]) if specs_at is not None else [""] * len(names or ())
+            names = strings(node.input[names_at])
+            specs = strings(node.input[specs_at]) if specs_at is not None else [""] * len(names or ())
             if names is None or specs is None or output >= min(len(names), len(specs)):
                 return None
             return names[output], specs[output], reshaped

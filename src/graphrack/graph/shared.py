@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from graphrack.formats.graph_files import ModelFile
-from graphrack.formats.protos.graph_pb2 import GraphDef
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef
 from graphrack.graph.index import GraphIndex
 from graphrack.graph.saver import Restored, SaverNodes, restored_by, saver_nodes
@@ -19,24 +20,43 @@ _T = TypeVar("_T")
 # Plans of one graph: a caller that makes up ever new fetches must not fill the memory.
 _MAX_KEPT = 512
 
+# Indexes hold their graph's messages; the last few stay, for the next look.
+_recent: deque[GraphIndex] = deque(maxlen=8)
+
 
 class SharedGraph:
     """A graph, immutable from here on, and what has been worked out about it.
 
     Attributes:
-        index: of the graph with its function calls inlined.
-        meta_graph: what wraps it, or None.
-        kept: whatever was worked out once for the graph (plans, predictions) by key.
+        kept: whatever was worked out once for the graph (plans, predictions) by key. It must not refer to
+            the graph's messages, which are let go of when nobody looks at them.
     """
 
-    def __init__(self, graph_def: GraphDef, meta_graph: MetaGraphDef | None):
-        if graph_def.library.function:
-            from graphrack.graph.functions import inline_functions
-
-            graph_def = inline_functions(graph_def)
-        self.index = GraphIndex(graph_def)
-        self.meta_graph = meta_graph
+    def __init__(self, file: ModelFile):
         self.kept: dict[Hashable, Any] = {}
+        self._file = file
+        self._index: Callable[[], GraphIndex | None] = lambda: None
+
+    @property
+    def index(self) -> GraphIndex:
+        """Of the graph with its function calls inlined. Don't hold on to it."""
+        found = self._index()
+        if found is None:
+            parsed = self._file.parsed()
+            graph_def = parsed.graph_def
+            if graph_def.library.function:
+                from graphrack.graph.functions import inline_functions
+
+                graph_def = inline_functions(graph_def)
+            found = GraphIndex(graph_def, keeps=parsed)
+            self._index = weakref.ref(found)
+            _recent.append(found)
+        return found
+
+    @property
+    def meta_graph(self) -> MetaGraphDef | None:
+        """What wraps the graph, or None. Don't hold on to it."""
+        return self._file.meta_graph
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What `make` gives, worked out once per key."""
@@ -48,18 +68,22 @@ class SharedGraph:
         return found  # type: ignore[no-any-return]
 
     def memory(self) -> int:
-        """Bytes of what `release` lets go of: constants that have been decoded."""
-        return sum(getattr(value, "nbytes", 0) for value in list(self.index.constants.values()))
+        """Bytes of what `release` lets go of: the constants that plans hold."""
+        arrays = {id(a): a.nbytes for kept in list(self.kept.values()) for a in getattr(kept, "arrays", tuple)()}
+        return sum(arrays.values())
 
     def release(self) -> None:
         """Lets go of plans and decoded constants; they are made anew when needed."""
         self.kept.clear()
-        self.index.constants.clear()
+        index = self._index()
+        if index is not None:
+            index.constants.clear()
 
     @cached_property
     def saver(self) -> SaverNodes | None:
         """The nodes by which the graph saves and restores itself."""
-        definition = self.meta_graph.saver_def if self.meta_graph is not None else None
+        meta_graph = self.meta_graph
+        definition = meta_graph.saver_def if meta_graph is not None else None
         return saver_nodes(self.index, definition)
 
     @cached_property
@@ -74,11 +98,10 @@ _lock = threading.Lock()
 
 def shared_graph(file: ModelFile) -> SharedGraph:
     """The graph of a file, shared with every live model whose file has the same bytes."""
-    tags = tuple(file.meta_graph.meta_info_def.tags) if file.meta_graph is not None else ()
-    key = (file.digest, tags)
+    key = (file.digest, file.tags)
     found = _shared.get(key)
     if found is None:
-        made = SharedGraph(file.graph_def, file.meta_graph)
+        made = SharedGraph(file)
         with _lock:
             found = _shared.setdefault(key, made)
     return found

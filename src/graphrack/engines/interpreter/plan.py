@@ -23,7 +23,7 @@ from graphrack.engines.interpreter.steps import STATE_SLOT, Frame, Step
 from graphrack.errors import FeedError, GraphError, GraphrackError, OpError, UninitializedError, UnsupportedOp
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.tensor import attr_value, tensor_from_proto
-from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
+from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
 from graphrack.graph.names import TensorName
 from graphrack.graph.prune import Needed, needed
 from graphrack.ops import registry
@@ -56,7 +56,6 @@ class Plan:
         needs_state: whether any step looks at the model's state beyond `reads`.
         reads: variables whose values are taken when a run starts.
         feeds: the fed tensors, in the order in which `run` takes their values.
-        nodes: the nodes that run, in order (constants and folded ones not among them).
     """
 
     __slots__ = (
@@ -68,7 +67,6 @@ class Plan:
         "_template",
         "feeds",
         "needs_state",
-        "nodes",
         "reads",
         "writes",
     )  # fmt: skip
@@ -78,7 +76,6 @@ class Plan:
         self.writes = compiler.writes
         self.needs_state = compiler.needs_state
         self.reads = compiler.reads
-        self.nodes = compiler.ran
         self._template = compiler.template
         self._steps = tuple(compiler.steps)
         self._step_nodes = compiler.step_nodes
@@ -124,6 +121,10 @@ class Plan:
             raise self._failure(step, frame, error) from error
         return [self._result(frame, slot) for slot in self._fetch_slots]
 
+    def arrays(self) -> list[np.ndarray[Any, Any]]:
+        """The constants that it holds."""
+        return [value for value in self._template if isinstance(value, np.ndarray)]
+
     def _result(self, frame: Frame, slot: int | None) -> Any:
         if slot is None:
             return None
@@ -138,12 +139,12 @@ class Plan:
     def _failure(self, step: Step | None, frame: Frame, error: Exception) -> OpError:
         """The error of an op, with the node's name, its op and what its inputs were."""
         position = next((i for i, s in enumerate(self._steps) if s is step), None)
-        node, inputs = self._step_nodes[position] if position is not None else (None, ())
-        if node is None:
+        name, op, inputs = self._step_nodes[position] if position is not None else ("", "", ())
+        if not name:
             return OpError(f"a run failed before its first step: {error}")
         shown = ", ".join(_describe(frame[i]) for i in inputs if i != STATE_SLOT)
         text = str(error) or type(error).__name__
-        return OpError(f"node {node.name!r} ({node.op}) failed: {text}; its inputs: {shown or 'none'}")
+        return OpError(f"node {name!r} ({op}) failed: {text}; its inputs: {shown or 'none'}")
 
 
 def compile_plan(index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName]) -> Plan:
@@ -179,8 +180,7 @@ class _Compiler:
         self.references: dict[int, Handle] = {}
         self.reads: list[Read] = []
         self.steps: list[Step] = []
-        self.step_nodes: list[tuple[NodeDef | None, Sequence[int]]] = []
-        self.ran: list[NodeDef] = []
+        self.step_nodes: list[tuple[str, str, Sequence[int]]] = []
         self.needs_state = False
         self.fetches = fetches
         for feed in feeds:
@@ -297,7 +297,6 @@ class _Compiler:
         kernel = self.bind(op, node, len(inputs))
         if not op.state and op.outputs and self.fold(op, node, kernel, slots):
             return
-        self.ran.append(node)
         if op.state:
             self.needs_state = True
             slots = [STATE_SLOT, *slots]
@@ -328,12 +327,13 @@ class _Compiler:
             facts["output_count"] = self.index.output_count(node)
         return op.bind(node.name, attributes, facts)
 
-    def add(self, step: Step, node: NodeDef | None, inputs: Sequence[int]) -> None:
+    def add(self, step: Step, node: NodeDef, inputs: Sequence[int]) -> None:
         self.steps.append(step)
-        self.step_nodes.append((node, inputs))
+        # Names, not nodes: a plan outlives the graph's messages.
+        self.step_nodes.append((node.name, node.op, inputs))
 
     def variable(self, node: NodeDef) -> None:
-        declared = variable(node)
+        declared = self.index.variables[node.name]
         if declared.is_resource or self.by_reference:
             handle = Handle(declared.key, declared.name, declared.dtype, declared.shape)
             self.constant((node.name, 0), handle)
@@ -397,7 +397,7 @@ class _Compiler:
     def release_dead(self) -> None:
         """Adds steps that let go of values after their last use, every few steps."""
         last: dict[int, int] = {}
-        for position, (_, inputs) in enumerate(self.step_nodes):
+        for position, (_, _, inputs) in enumerate(self.step_nodes):
             for slot in inputs:
                 last[slot] = position
         keep = {STATE_SLOT, *self.constants, *self.fetched.values()}
@@ -408,7 +408,7 @@ class _Compiler:
                 dead.setdefault(block, []).append(slot)
         for block in sorted(dead, reverse=True):
             self.steps.insert(block, steps.release(dead[block]))
-            self.step_nodes.insert(block, (None, ()))
+            self.step_nodes.insert(block, ("", "", ()))
 
 
 def _constant(index: GraphIndex, node: NodeDef) -> Any:

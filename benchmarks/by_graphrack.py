@@ -1,0 +1,107 @@
+"""graphrack's side of each case. A case prints its first result as soon as it is there, then its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+
+def done(result: Any, **figures: float) -> None:
+    """Prints what a case measured."""
+    print(json.dumps({"result": result, "figures": figures}))
+
+
+def start(work: str) -> None:
+    """A first prediction."""
+    begin = time.perf_counter()
+    import graphrack as gr
+
+    imported = time.perf_counter() - begin
+    result = float(gr.load("examples/models/cubic/model_name")(x=1.5))
+    print("first", flush=True)
+    done(result, **{"import": imported})
+
+
+def many(work: str) -> None:
+    """Opens a hundred, runs all."""
+    import psutil
+
+    import graphrack as gr
+    from benchmarks.cases import MANY
+
+    gr.load("examples/models/cubic/model_name-20000")(x=1.0)  # the ops are imported: not what is measured
+    process = psutil.Process(os.getpid())
+    before = process.memory_info().rss
+    begin = time.perf_counter()
+    models = [gr.load(f"{work}/many/{i}/model_name") for i in range(MANY)]
+    first = [float(m(x=1.5)) for m in models]
+    opened = (time.perf_counter() - begin) / MANY
+    memory = process.memory_info().rss - before
+    rounds = 20
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        for model in models:
+            model(x=1.5)
+    ran = (time.perf_counter() - begin) / MANY / rounds
+    done(first, open=opened, run=ran, memory=memory)
+
+
+def run(work: str) -> None:
+    """One model, many runs."""
+    import graphrack as gr
+
+    model = gr.load("examples/models/cubic/model_name")
+    result = float(model(x=1.5))
+    feeds = {"x:0": 1.5}
+    model.run("activation_opt:0", feeds)
+    rounds = 20_000
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        model.run("activation_opt:0", feeds)
+    by_name = (time.perf_counter() - begin) / rounds
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        model(x=1.5)
+    done(result, by_name=by_name, call=(time.perf_counter() - begin) / rounds)
+
+
+def read(work: str) -> None:
+    """Reads all of a checkpoint, verified."""
+    import graphrack as gr
+    from benchmarks.cases import LARGE_BYTES
+
+    begin = time.perf_counter()
+    checkpoint = gr.Checkpoint(f"{work}/large")
+    opened = time.perf_counter() - begin
+    rates = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        checkpoint.verify()
+        rates.append(LARGE_BYTES / (time.perf_counter() - begin))
+    result = float(checkpoint["embedding"][7, 7])
+    done(result, open=opened, first=rates[0], again=max(rates[1:]))
+
+
+def write(work: str) -> None:
+    """Writes a checkpoint, unflushed and flushed."""
+    from benchmarks.arrays import large_arrays
+    from benchmarks.cases import LARGE_BYTES
+    from graphrack.formats.bundle_writer import BundleWriter
+
+    arrays = large_arrays()
+
+    def rate(durable: bool) -> float:
+        prefix = f"{work}/written-{os.getpid()}"
+        begin = time.perf_counter()
+        with BundleWriter(prefix, durable=durable) as writer:
+            for name, array in arrays.items():
+                writer.add(name, array)
+        result = LARGE_BYTES / (time.perf_counter() - begin)
+        for suffix in (".index", ".data-00000-of-00001"):
+            os.remove(prefix + suffix)
+        return result
+
+    rate(False)
+    done(None, unflushed=rate(False), flushed=rate(True))

@@ -1,0 +1,130 @@
+"""TensorFlow's side of each case, as its users write it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+from benchmarks.by_graphrack import done
+
+
+def opened(tf: Any, prefix: str) -> Any:
+    """A session of its own with the model in it."""
+    with tf.Graph().as_default() as graph:
+        session = tf.Session(graph=graph)
+        saver = tf.train.import_meta_graph(prefix + ".meta", clear_devices=True)
+        saver.restore(session, prefix)
+    return session
+
+
+def start(work: str) -> None:
+    """A first prediction."""
+    begin = time.perf_counter()
+    import tensorflow.compat.v1 as tf
+
+    imported = time.perf_counter() - begin
+    session = opened(tf, "examples/models/cubic/model_name")
+    result = float(session.run("activation_opt:0", {"x:0": 1.5}))
+    print("first", flush=True)
+    done(result, **{"import": imported})
+
+
+def many(work: str) -> None:
+    """Opens a hundred, runs all."""
+    import psutil
+    import tensorflow.compat.v1 as tf
+
+    from benchmarks.cases import MANY
+
+    opened(tf, "examples/models/cubic/model_name-20000").run("activation_opt:0", {"x:0": 1.0})
+    process = psutil.Process(os.getpid())
+    before = process.memory_info().rss
+    begin = time.perf_counter()
+    sessions = [opened(tf, f"{work}/many/{i}/model_name") for i in range(MANY)]
+    first = [float(s.run("activation_opt:0", {"x:0": 1.5})) for s in sessions]
+    took = (time.perf_counter() - begin) / MANY
+    memory = process.memory_info().rss - before
+    begin = time.perf_counter()
+    for session in sessions:
+        session.run("activation_opt:0", {"x:0": 1.5})
+    ran = (time.perf_counter() - begin) / MANY
+    done(first, open=took, run=ran, memory=memory)
+
+
+def run(work: str) -> None:
+    """One model, many runs: by name, and as TensorFlow is fastest called (`make_callable`)."""
+    import tensorflow.compat.v1 as tf
+
+    session = opened(tf, "examples/models/cubic/model_name")
+    result = float(session.run("activation_opt:0", {"x:0": 1.5}))
+    rounds = 2000
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        session.run("activation_opt:0", {"x:0": 1.5})
+    by_name = (time.perf_counter() - begin) / rounds
+    graph = session.graph
+    call = session.make_callable(graph.get_tensor_by_name("activation_opt:0"), [graph.get_tensor_by_name("x:0")])
+    call(1.5)
+    begin = time.perf_counter()
+    for _ in range(rounds):
+        call(1.5)
+    done(result, by_name=by_name, call=(time.perf_counter() - begin) / rounds)
+
+
+def read(work: str) -> None:
+    """Reads all of a checkpoint; TensorFlow's reader verifies checksums."""
+    import tensorflow.compat.v1 as tf
+
+    from benchmarks.cases import LARGE_BYTES
+
+    begin = time.perf_counter()
+    reader = tf.train.load_checkpoint(f"{work}/large")
+    took = time.perf_counter() - begin
+    names = sorted(reader.get_variable_to_shape_map())
+    rates = []
+    for _ in range(4):
+        begin = time.perf_counter()
+        for name in names:
+            reader.get_tensor(name)
+        rates.append(LARGE_BYTES / (time.perf_counter() - begin))
+    result = float(reader.get_tensor("embedding")[7, 7])
+    done(result, open=took, first=rates[0], again=max(rates[1:]))
+
+
+def write(work: str) -> None:
+    """Writes a checkpoint of variables with a Saver, then with the files flushed."""
+    import tensorflow.compat.v1 as tf
+
+    from benchmarks.arrays import large_arrays
+    from benchmarks.cases import LARGE_BYTES
+
+    tf.disable_resource_variables()
+    arrays = large_arrays()
+    with tf.Graph().as_default(), tf.Session() as session:
+        feeds = {}
+        for name, array in arrays.items():
+            placeholder = tf.placeholder(tf.float32, array.shape)
+            variable = tf.Variable(placeholder, name=name)
+            session.run(variable.initializer, {placeholder: array})
+            feeds[name] = variable
+        saver = tf.train.Saver(feeds)
+        prefix = f"{work}/tf-written-{os.getpid()}"
+
+        def rate(flush: bool) -> float:
+            begin = time.perf_counter()
+            saver.save(session, prefix, write_meta_graph=False, write_state=False)
+            if flush:
+                for suffix in (".data-00000-of-00001", ".index"):
+                    with open(prefix + suffix, "rb") as file:
+                        os.fsync(file.fileno())
+            result = LARGE_BYTES / (time.perf_counter() - begin)
+            for suffix in (".index", ".data-00000-of-00001"):
+                os.remove(prefix + suffix)
+            return result
+
+        rate(False)
+        done(None, unflushed=rate(False), flushed=rate(True))
