@@ -27,6 +27,7 @@ MODULES: tuple[str, ...] = (
     "padding",
     "pool",
     "random",
+    "random_candidates",
     "random_stateless",
     "reduction",
     "regex",
