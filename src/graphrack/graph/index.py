@@ -109,7 +109,7 @@ class GraphIndex:
         node = self.nodes[tensor.op]
         attribute = "dtype" if node.op in PLACEHOLDERS or node.op in REF_VARIABLES else None
         if attribute and attribute in node.attr:
-            return dtype_of(node.attr[attribute].type)
+            return _dtype(node)
         types = op_table.output_types(node)
         if types is None or tensor.output >= len(types) or not types[tensor.output]:
             return None
@@ -181,15 +181,26 @@ class GraphIndex:
 
 def variable_key(node: NodeDef) -> str:
     """What a variable's or resource's value is kept under: container and shared name, else its own name."""
-    shared = node.attr["shared_name"].s.decode() if "shared_name" in node.attr else ""
+    shared = node.attr["shared_name"].s.decode("utf-8", "surrogateescape") if "shared_name" in node.attr else ""
     if shared == _ANONYMOUS:
         shared = ""
-    container = node.attr["container"].s.decode() if "container" in node.attr else ""
+    container = node.attr["container"].s.decode("utf-8", "surrogateescape") if "container" in node.attr else ""
     return f"{container}\0{shared or node.name}"
 
 
 def variable(node: NodeDef) -> Variable:
     """What a variable's node declares."""
     shape = shape_from_proto(node.attr["shape"].shape) if "shape" in node.attr else None
-    number = node.attr["dtype"].type
-    return Variable(node.name, variable_key(node), dtype_of(number), shape, node.op in RESOURCE_VARIABLES)
+    return Variable(node.name, variable_key(node), _dtype(node), shape, node.op in RESOURCE_VARIABLES)
+
+
+def _dtype(node: NodeDef) -> DType:
+    """The `dtype` that a variable or placeholder declares. Raises `GraphError` where it is none."""
+    number = node.attr["dtype"].type if "dtype" in node.attr else 0
+    try:
+        return dtype_of(number)
+    except KeyError:
+        raise GraphError(
+            f"node {node.name!r} ({node.op}) has the dtype number {number}, which is none of TensorFlow's; "
+            "the graph is damaged"
+        ) from None
