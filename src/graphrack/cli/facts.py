@@ -44,9 +44,13 @@ def facts_of(path: str, tags: Iterable[str] | None = None, depth: int | None = N
         "checkpoint": None,
         "tree": None,
     }
-    if os.path.isfile(path) and not os.path.isfile(path + ".meta") and _checkpoint_file(facts, path):
+    alone = not os.path.isfile(path + ".meta")  # else it is a checkpoint's prefix, whatever lies there
+    if alone and os.path.basename(path) == STATE_FILE and os.path.isfile(path):
+        file = _folder(facts, os.path.dirname(path) or ".")
+        facts["what"] = f"the state file of {facts['what']}"
+    elif alone and os.path.isfile(path) and _checkpoint_file(facts, path):
         file = None
-    elif os.path.isdir(path) and not os.path.isfile(path + ".meta") and saved_model_file(path) is None:
+    elif alone and os.path.isdir(path) and saved_model_file(path) is None:
         file = _folder(facts, path)
     else:
         file = _model(facts, path, tags)
@@ -61,18 +65,8 @@ def facts_of(path: str, tags: Iterable[str] | None = None, depth: int | None = N
 
 def _checkpoint_file(facts: Facts, path: str) -> bool:
     """Whether the path is a file of a checkpoint: then the facts are the checkpoint's."""
-    folder, name = os.path.split(path)
     whole = SHARD.fullmatch(path)
-    if name == STATE_FILE:
-        where = folder or "."
-        file = _folder(facts, where)
-        facts["what"] = f"the state file of the checkpoints in {where}" + (
-            "" if facts["checkpoint"] is None else f"; shown is the latest, {facts['checkpoint']['prefix']}"
-        )
-        if file is not None:
-            facts["hint"] = f"`graphrack inspect {where}` shows the graph as well"
-        return True
-    if name.endswith(".index"):
+    if path.endswith(".index"):
         prefix = path.removesuffix(".index")
         what = f"the index of the checkpoint {prefix}: its tensors' names, shapes and places"
     elif whole and whole["prefix"].endswith(".data"):

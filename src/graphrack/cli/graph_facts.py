@@ -47,6 +47,7 @@ def graph_facts(file: ModelFile, problems: list[str]) -> Facts:
     collections: dict[str, list[Any]] = attempt(lambda: interface.collections(index, meta), {})
     variables: list[Facts] = attempt(lambda: _variables(index, collections), [])
     signatures: list[Facts] = attempt(lambda: signature_facts(interface.signatures(meta)), [])
+    numeric = [v for v in variables if v["bytes"] is not None]
     missing = lacking(index.ops, {f.signature.name for f in index.library.function})
     return {
         "file": file.path,
@@ -64,9 +65,9 @@ def graph_facts(file: ModelFile, problems: list[str]) -> Facts:
         "variables": variables,
         "totals": {
             "variables": len(variables),
-            "parameters": total(variables, "parameters"),
-            "trainable_parameters": total([v for v in variables if v["trainable"]], "parameters"),
-            "bytes": total(variables, "bytes"),
+            "parameters": total(numeric, "parameters"),
+            "trainable_parameters": total([v for v in numeric if v["trainable"]], "parameters"),
+            "bytes": total(numeric, "bytes"),
         },
         "constants": _constants(index),
         "ops": dict(sorted(index.ops.items(), key=lambda item: (-item[1], item[0]))),

@@ -99,7 +99,8 @@ def run(
             _print(results, several=len(paths) > 1, output=output if not errors else None)
         if errors:
             many = f"{len(errors)} of {len(paths)} models failed: " if len(paths) > 1 else ""
-            complain(many + "; ".join(str(error) for error in errors.values()))
+            unwritten = [f"{output} was not written"] if output is not None else []
+            complain(many + "; ".join([*map(str, errors.values()), *unwritten]))
             raise typer.Exit(FAILED)
 
 

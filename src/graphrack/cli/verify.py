@@ -144,5 +144,6 @@ def _print(path: str, found: list[Facts]) -> None:
         if f["tensors"] is not None:
             speed = f"{size_text(f['bytes'] / f['seconds'])}/s" if f["ok"] else ""
             counts = (f"{f['tensors']:,}", str(len(f["files"])), size_text(f["bytes"]), speed)
-        rows.add_row(state, plain(f["prefix"]), *counts)
-    show(rows)
+        name = os.path.basename(f["prefix"]) if len(found) > 1 else f["prefix"]
+        rows.add_row(state, plain(name), *counts)
+    show(*([Text(plain(path), "bold")] if len(found) > 1 else []), rows)
