@@ -135,6 +135,8 @@ class V1Reader:
         full shape is not the tensor's.
         """
         del verify  # each block that is read is checked
+        if self._closed:
+            raise FileError(f"the checkpoint {self.prefix} is closed")
         tensor = self._find(name)
         region = tuple((0, size) for size in tensor.shape)
         if shape_and_slice:
