@@ -47,7 +47,10 @@ class SharedGraph:
             if graph_def.library.function:
                 from graphrack.graph.functions import inline_functions
 
-                graph_def = inline_functions(graph_def)
+                # Ops of other builds of TensorFlow bring their definitions along.
+                meta_graph = parsed.meta_graph
+                own = meta_graph.meta_info_def.stripped_op_list.op if meta_graph is not None else ()
+                graph_def = inline_functions(graph_def, ops=own)
             found = GraphIndex(graph_def, keeps=parsed)
             self._index = weakref.ref(found)
             _recent.append(found)

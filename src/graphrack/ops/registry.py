@@ -24,6 +24,7 @@ their inputs, and may return them or views of them.
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -43,7 +44,7 @@ FACTS = ("node_name", "input_count", "output_count")
 class Op:
     """How one op is computed, and what a planner has to know about it."""
 
-    __slots__ = ("binds", "defaults", "function", "io", "keywords", "name", "outputs", "ref_inputs",
+    __slots__ = ("binds", "defaults", "function", "io", "keywords", "module", "name", "outputs", "ref_inputs",
                  "ref_output", "state", "writes")  # fmt: skip
 
     def __init__(
@@ -58,6 +59,7 @@ class Op:
         ref_inputs: tuple[int, ...],
         ref_output: bool,
         io: str,
+        module: str,
     ):
         self.name = name
         self.function = function
@@ -68,6 +70,7 @@ class Op:
         self.ref_inputs = ref_inputs
         self.ref_output = ref_output
         self.io = io
+        self.module = module
         code = getattr(function, "__code__", None)
         if code is None:  # a NumPy ufunc: no attributes
             self.keywords: tuple[str, ...] = ()
@@ -110,10 +113,12 @@ REGISTRY: dict[str, Op] = {}
 
 
 def _register(names: Iterable[str], function: Kernel, **traits: Any) -> None:
+    # The module that says so, two calls up: a NumPy function doesn't know where it is registered.
+    module = sys._getframe(2).f_globals["__name__"]
     for name in names:
         if name in REGISTRY:
             raise ValueError(f"op {name!r} is registered twice: {REGISTRY[name].function} and {function}")
-        REGISTRY[name] = Op(name, function, **traits)
+        REGISTRY[name] = Op(name, function, module=module, **traits)
 
 
 def op(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType, from_numpy
-from graphrack.ops.registry import MANY, op, register
+from graphrack.ops.registry import MANY, op
 from graphrack.ops.runtime import Array, Handle, RunState
 
 Shape = tuple[int | None, ...] | None
@@ -119,7 +119,9 @@ def DestroyResourceOp(state: RunState, resource: Handle, *, ignore_lookup_error:
     state.forget(resource)
 
 
-register("RefIdentity", lambda ref: ref)
+@op("RefIdentity", ref_inputs=(0,), ref_output=True)
+def RefIdentity(input: Handle) -> Handle:
+    return input
 
 
 # The Saver's

@@ -307,7 +307,7 @@ class _Compiler:
             self.add(steps.one_output(kernel, slots, output), node, slots)
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
-                self.references[output] = self.references[slots[1]]
+                self.references[output] = self.references[self.slots[inputs[op.ref_inputs[0]]]]
         else:
             used = [(i, self.new_slot((name, i))) for i in self.used_outputs(op, node)]
             self.add(steps.many_outputs(kernel, slots, used), node, slots)
