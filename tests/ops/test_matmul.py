@@ -117,6 +117,15 @@ def test_narrow_products_are_summed_in_float32(dtype: Any) -> None:
         check(op, **dict(zip(keys, (a, b), strict=True)))
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("limit", [100, 2**20, 2**31 - 1])
+def test_large_integer_products_are_exact(dtype: Any, limit: int) -> None:
+    random = np.random.default_rng(1)
+    a, b = (random.integers(-limit, limit, shape).astype(dtype) for shape in ((40, 70), (70, 50)))
+    check("MatMul", a=a, b=b, transpose_a=False, transpose_b=False)
+    check("BatchMatMulV2", x=np.stack([a, -a]), y=b, adj_x=False, adj_y=False)
+
+
 def test_transposed_operands_are_not_copied() -> None:
     a = np.ones((2000, 1500), np.float32)
     b = np.ones((3, 2000), np.float32)

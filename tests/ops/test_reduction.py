@@ -93,7 +93,7 @@ def test_integers_wrap_and_round_as_tensorflow_does(op: str, dtype: Any) -> None
 
 @pytest.mark.parametrize("axes", [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]])
 @pytest.mark.parametrize("op", ["Sum", "Mean"])
-@pytest.mark.parametrize("shape", [(1000, 17, 3), (3, 5000, 4), (2, 3, 20000)])
+@pytest.mark.parametrize("shape", [(1000, 17, 3), (3, 5000, 4), (2, 3, 20000), (60, 300, 2)])
 def test_float_sums_are_as_accurate_as_tensorflows(op: str, axes: list[int], shape: tuple[int, ...]) -> None:
     from graphrack.formats.dtypes import FLOAT
     from graphrack.ops import registry

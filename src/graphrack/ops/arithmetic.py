@@ -195,7 +195,8 @@ def ClipByValue(t: Array, clip_value_min: Array, clip_value_max: Array) -> Any:
             raise ValueError(f"{name} must be a scalar or have t's shape {t.shape}, got shape {bound.shape}")
     # In this order: where the bounds cross, the lower one wins.
     below = np.minimum(t, _bound(clip_value_max, t))
-    return np.maximum(below, _bound(clip_value_min, below))
+    least = _bound(clip_value_min, below)
+    return np.maximum(below, least, out=below) if t.ndim else np.maximum(below, least)
 
 
 def _bound(bound: Array, t: Array) -> Any:

@@ -77,8 +77,10 @@ def _saturating(target: np.dtype[Any]) -> Kernel:
     least, greatest = np.int32(info.min), np.int32(info.max)
 
     def convert(x: Array) -> Any:
-        wide = x.astype(np.int32)
-        return np.minimum(np.maximum(wide, least), greatest).astype(target)
+        wide = np.asarray(x).astype(np.int32)
+        np.maximum(wide, least, out=wide)
+        np.minimum(wide, greatest, out=wide)
+        return wide.astype(target)
 
     return convert
 

@@ -67,7 +67,11 @@ def Reciprocal(*, T: DType) -> Kernel:
 
 @specialized("Rsqrt")
 def Rsqrt(*, T: DType) -> Kernel:
-    return widened(T, lambda x: np.reciprocal(np.sqrt(x)))
+    def rsqrt(x: Array) -> Any:
+        root = np.sqrt(x)
+        return np.reciprocal(root, out=root) if x.ndim else np.reciprocal(root)
+
+    return widened(T, rsqrt)
 
 
 def sigmoid(x: Array) -> Any:

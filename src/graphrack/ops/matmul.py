@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,29 @@ from graphrack.ops.runtime import Array
 # grad_a, grad_b, grad_x and grad_y, which some of these ops have, tell compilers of gradients where
 # operands come from, as do a_is_sparse and b_is_sparse; results don't depend on them.
 
+BLAS_FROM = 1 << 15
+"""Products of integers of more multiplications than this may go to BLAS, as float64."""
+
 
 def _matrices(a: Array, b: Array) -> None:
     if a.ndim != 2 or b.ndim != 2:
         raise ValueError(f"operands must be matrices, got shapes {a.shape} and {b.shape}")
 
 
+def integer_matmul(x: Array, y: Array) -> Any:
+    """`np.matmul` of integers of one type; by BLAS where no sum can exceed what float64 holds exactly."""
+    if x.size * y.shape[-1] > BLAS_FROM and y.size:
+        largest = (max(abs(int(v.min())), abs(int(v.max()))) for v in (x, y))
+        if math.prod(largest) * x.shape[-1] < 2**53:
+            exact = np.matmul(x.astype(np.float64), y.astype(np.float64))
+            return exact.astype(np.int64).astype(x.dtype)
+    return np.matmul(x, y)
+
+
 @specialized("MatMul")
 def MatMul(*, T: DType, transpose_a: bool = False, transpose_b: bool = False) -> Kernel:
-    # Of floats np.dot is the shorter way to BLAS; of integers np.matmul has the better loop.
-    product = np.matmul if T.numpy.kind in "iu" else np.dot
+    # Of floats np.dot is the shorter way to BLAS.
+    product = integer_matmul if T.numpy.kind in "iu" else np.dot
 
     def run(a: Array, b: Array) -> Any:
         _matrices(a, b)
@@ -48,6 +62,8 @@ def _adjoint(x: Array) -> Any:
 
 def batch_matmul(x: Array, y: Array) -> Any:
     """Products of the last two dimensions; the ones before broadcast."""
+    if x.dtype.kind in "iu":
+        return integer_matmul(x, y)
     if y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous:
         # One product of large matrices instead of many of small ones.
         return np.matmul(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[1])
