@@ -78,8 +78,8 @@ def _between(values: Array, axis: int, linear: _Linear) -> Array:
 
 
 def resize_bilinear(images: Array, height: int, width: int, align_corners: bool, half_pixel_centers: bool) -> Array:
-    """Float32 images of that size; an axis whose size stays is left as it is."""
-    result = images.astype(_F, copy=False)
+    """Floating-point images at that size; an axis whose size stays is left as it is."""
+    result = images
     # Columns first, as TensorFlow rounds them, unless rows that go are many.
     axes = [(2, width), (1, height)] if height * 2 >= images.shape[1] else [(1, height), (2, width)]
     for axis, out in axes:
@@ -96,7 +96,8 @@ def ResizeBilinear(*, align_corners: bool = False, half_pixel_centers: bool = Fa
     def run(images: Array, size: Array) -> Any:
         _check_images("ResizeBilinear", images)
         height, width = _output_size("ResizeBilinear", size)
-        return resize_bilinear(images, height, width, align_corners, half_pixel_centers)
+        wide = images.astype(_F, copy=False)
+        return resize_bilinear(wide, height, width, align_corners, half_pixel_centers)
 
     return run
 

@@ -55,7 +55,7 @@ def _max_pool(windows: Windows, kernel: Sizes, T: DType) -> Kernel:
     combine = np.maximum if T.numpy.kind in "iu" else np.fmax
 
     def run(input: Array) -> Any:
-        outs, pads = _placed(windows, kernel, input)
+        outs, pads = placed(windows, kernel, input)
         result = input
         for axis, (window, stride, out, (before, _)) in enumerate(
             zip(kernel, windows.strides, outs, pads, strict=True), start=1
@@ -66,7 +66,8 @@ def _max_pool(windows: Windows, kernel: Sizes, T: DType) -> Kernel:
     return run
 
 
-def _placed(windows: Windows, kernel: Sizes, input: Array) -> tuple[Sizes, tuple[tuple[int, int], ...]]:
+def placed(windows: Windows, kernel: Sizes, input: Array) -> tuple[Sizes, tuple[tuple[int, int], ...]]:
+    """Output sizes and paddings for this input. Raises `ValueError` for another rank."""
     if input.ndim != windows.rank + 2:
         raise ValueError(f"{windows.op_name}'s input has shape {input.shape}, expected rank {windows.rank + 2}")
     return windows.place(input.shape[1:-1], kernel)
@@ -148,7 +149,7 @@ def AvgPool(
 
 def _average_pool(windows: Windows, kernel: Sizes) -> Kernel:
     def run(value: Array) -> Any:
-        outs, pads = _placed(windows, kernel, value)
+        outs, pads = placed(windows, kernel, value)
         result = value
         for axis, (window, stride, out, (before, _)) in enumerate(
             zip(kernel, windows.strides, outs, pads, strict=True), start=1
