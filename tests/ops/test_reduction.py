@@ -150,6 +150,7 @@ def test_place_of_extreme_passes_over_nan(op: str, dtype: Any) -> None:
         [nan] * 40 + [3, nan],
     ):
         check(op, input=np.array(values).astype(dtype), dimension=np.int32(0), output_type=tf.int64)
+    check(op, input=np.array([1.0] * 5000 + [nan, 2]).astype(dtype), dimension=np.int32(0), output_type=tf.int64)
     table = np.array([[nan, 1], [1, nan], [2, 2]]).astype(dtype)
     for axis in (0, 1):
         check(op, input=table, dimension=np.int32(axis), output_type=tf.int64)

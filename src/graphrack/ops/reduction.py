@@ -174,6 +174,13 @@ def EuclideanNorm(*, T: DType, keep_dims: bool = False) -> Kernel:
     return widened(T, norm) if _is_float(T) else integer_norm
 
 
+def _found_nan(x: Array, axis: int, places: Array) -> bool:
+    """Whether NumPy's places of extremes are places of NaN: where there is one, it finds the first."""
+    if x.size > 4096:
+        x = np.take_along_axis(x, np.expand_dims(places, axis), axis)
+    return bool(np.isnan(x).any())
+
+
 def _place(find: Kernel, T: DType, output_type: DType, last: Any) -> Kernel:
     """The first place of an extreme along an axis. NaNs count as `last`, the least extreme value."""
     dtype = output_type.numpy
@@ -185,9 +192,8 @@ def _place(find: Kernel, T: DType, output_type: DType, last: Any) -> Kernel:
         axis = axis_of(scalar("dimension", dimension), x.ndim, "dimension")
         if not x.shape[axis]:
             raise ValueError(f"input has no elements along dimension {axis}: its shape is {x.shape}")
-        # NumPy finds the first NaN where there is one, hence one test of the extremes finds all.
         places = find(x, axis)
-        if has_nan and np.isnan(np.take_along_axis(x, np.expand_dims(places, axis), axis)).any():
+        if has_nan and _found_nan(x, axis, places):
             places = find(np.where(np.isnan(x), last, x), axis)
         return places.astype(dtype)
 

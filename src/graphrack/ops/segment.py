@@ -19,8 +19,8 @@ from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
-GATHERED = 1 << 22
-"""Elements that sparse segment ops gather at once."""
+GATHERED = 1 << 15
+"""Elements that sparse segment ops gather at once: few enough to stay in a processor's cache."""
 
 
 def _reduce(ufunc: np.ufunc, data: Array, ids: Array, out: Array) -> None:
