@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops.harness import check
 
+from graphrack.ops.registry import lookup
+
 FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 INTS = [np.int32, np.int8, np.uint8, np.int16, np.uint16, np.int64]
 RESIZES = ["ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic", "ResizeArea"]
@@ -62,6 +64,15 @@ def test_resizes_refuse_what_is_no_image_or_size(op: str) -> None:
 @pytest.mark.parametrize("shape", [(0, 4, 4, 2), (1, 4, 4, 0)])
 def test_resizes_of_no_images(op: str, shape: tuple[int, ...]) -> None:
     check(op, images=numbers(shape), size=np.array([3, 5], np.int32))
+
+
+@pytest.mark.parametrize("op", RESIZES)
+def test_resizes_refuse_sizes_that_no_memory_holds(op: str) -> None:
+    implementation = lookup(op)
+    assert implementation is not None
+    kernel = implementation.bind("op", {}, {})
+    with pytest.raises((MemoryError, ValueError)):
+        kernel(numbers((1, 4, 4, 2)), np.array([2**31 - 1, 2**31 - 1], np.int32))
 
 
 KERNELS = ["lanczos1", "lanczos3", "lanczos5", "gaussian", "box", "triangle", "keyscubic", "mitchellcubic"]

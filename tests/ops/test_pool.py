@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from ops.channels import check_both_formats
 from ops.harness import check
 
+from graphrack.ops.registry import lookup
+
 FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 INTS = [np.int32, np.int8, np.uint8, np.int16, np.uint16, np.int64]
 
@@ -132,3 +134,13 @@ def test_max_pool_over_depth(dtype: Any) -> None:
 def test_avg_pool_of_a_window_too_large_by_less_than_its_stride_is_empty(window: int, stride: int) -> None:
     arguments = {"ksize": [1, window, window, 1], "strides": [1, stride, stride, 1], "padding": "VALID"}
     check("AvgPool", value=numbers((1, 1, 1, 3)), **arguments, refused=False)
+
+
+def test_pools_of_enormous_windows_take_no_longer_than_their_input() -> None:
+    values, attributes = numbers((1, 5, 4, 2)), {"strides": [1, 2, 2, 1], "padding": "SAME"}
+    (expected,) = check("MaxPool", input=values, ksize=[1, 5000, 5000, 1], **attributes, refused=False)
+    implementation = lookup("MaxPool")
+    assert implementation is not None
+    size = 2**31 - 1  # TensorFlow runs through every position of such a window
+    kernel = implementation.bind("op", {**attributes, "padding": b"SAME", "ksize": [1, size, size, 1]}, {})
+    np.testing.assert_array_equal(kernel(values), expected)

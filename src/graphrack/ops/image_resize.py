@@ -18,12 +18,14 @@ from graphrack.ops.runtime import Array
 _F = np.float32
 
 
-def _output_size(op_name: str, size: Array) -> tuple[int, int]:
+def _output_size(op_name: str, size: Array, images: Array) -> tuple[int, int]:
     if size.shape != (2,):
         raise ValueError(f"{op_name}'s size has shape {size.shape}, expected two elements, height and width")
     height, width = size.tolist()
     if height <= 0 or width <= 0:
         raise ValueError(f"{op_name}'s size is {[height, width]}, expected positive numbers")
+    # Sizes that no memory holds end here, before anything is computed for them.
+    np.empty((images.shape[0], height, width, images.shape[3]), np.float32)
     return height, width
 
 
@@ -95,7 +97,7 @@ def ResizeBilinear(*, align_corners: bool = False, half_pixel_centers: bool = Fa
 
     def run(images: Array, size: Array) -> Any:
         _check_images("ResizeBilinear", images)
-        height, width = _output_size("ResizeBilinear", size)
+        height, width = _output_size("ResizeBilinear", size, images)
         wide = images.astype(_F, copy=False)
         return resize_bilinear(wide, height, width, align_corners, half_pixel_centers)
 
@@ -118,7 +120,7 @@ def ResizeNearestNeighbor(*, align_corners: bool = False, half_pixel_centers: bo
 
     def run(images: Array, size: Array) -> Any:
         _check_images("ResizeNearestNeighbor", images)
-        height, width = _output_size("ResizeNearestNeighbor", size)
+        height, width = _output_size("ResizeNearestNeighbor", size, images)
         rows = _nearest(images.shape[1], height, align_corners, half_pixel_centers)
         columns = _nearest(images.shape[2], width, align_corners, half_pixel_centers)
         return images.take(rows, 1).take(columns, 2)
@@ -180,7 +182,7 @@ def ResizeBicubic(*, align_corners: bool = False, half_pixel_centers: bool = Fal
 
     def run(images: Array, size: Array) -> Any:
         _check_images("ResizeBicubic", images)
-        height, width = _output_size("ResizeBicubic", size)
+        height, width = _output_size("ResizeBicubic", size, images)
         result = images.astype(_F, copy=False)
         result = _weighted(result, 1, _cubic(images.shape[1], height, align_corners, half_pixel_centers))
         return _weighted(result, 2, _cubic(images.shape[2], width, align_corners, half_pixel_centers))
@@ -204,7 +206,7 @@ def _area(size: int, out: int, align_corners: bool) -> _Taps:
 def ResizeArea(*, align_corners: bool = False) -> Kernel:
     def run(images: Array, size: Array) -> Any:
         _check_images("ResizeArea", images)
-        height, width = _output_size("ResizeArea", size)
+        height, width = _output_size("ResizeArea", size, images)
         result = _weighted(images.astype(_F, copy=False), 1, _area(images.shape[1], height, align_corners))
         return _weighted(result, 2, _area(images.shape[2], width, align_corners))
 
@@ -273,7 +275,7 @@ def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = Tru
 
     def run(images: Array, size: Array, scale: Array, translation: Array) -> Any:
         _check_images("ScaleAndTranslate", images)
-        height, width = _output_size("ScaleAndTranslate", size)
+        height, width = _output_size("ScaleAndTranslate", size, images)
         if scale.shape != (2,) or translation.shape != (2,) or not (scale > 0).all():
             raise ValueError(
                 "ScaleAndTranslate needs two positive scales and two translations (of height and width), found "
@@ -320,7 +322,7 @@ def ResizeNearestNeighborGrad(*, T: DType, align_corners: bool = False, half_pix
 
     def run(grads: Array, size: Array) -> Any:
         _check_images("ResizeNearestNeighborGrad", grads)
-        height, width = _output_size("ResizeNearestNeighborGrad", size)
+        height, width = _output_size("ResizeNearestNeighborGrad", size, grads)
         result = grads
         for axis, original in ((1, height), (2, width)):
             index = _nearest(original, grads.shape[axis], align_corners, half_pixel_centers)

@@ -33,6 +33,11 @@ def reach(size: int, out: int, stride: int, at: int, before: int) -> tuple[slice
     return slice(first, last), slice(start, start + (last - first - 1) * stride + 1, stride)
 
 
+def taps(size: int, out: int, stride: int, window: int, before: int) -> range:
+    """Positions in a window that meet the input anywhere: no more than the input's size, however large the window."""
+    return range(max(0, before - (out - 1) * stride), min(window, before + size))
+
+
 def pooled(
     x: Array, axis: int, window: int, stride: int, out: int, before: int, combine: np.ufunc, start: Any
 ) -> Array:
@@ -42,7 +47,7 @@ def pooled(
     head = (slice(None),) * axis
     shape = (*x.shape[:axis], out, *x.shape[axis + 1 :])
     result = np.full(shape, start, x.dtype)
-    for at in range(window):
+    for at in taps(x.shape[axis], out, stride, window, before):
         outputs, inputs = reach(x.shape[axis], out, stride, at, before)
         target = result[(*head, outputs)]
         combine(target, x[(*head, inputs)], out=target)

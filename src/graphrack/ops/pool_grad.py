@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from graphrack.formats.dtypes import FLOAT, INT64, DType
-from graphrack.ops.pool import lowest, placed, reach
+from graphrack.ops.pool import lowest, placed, reach, taps
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.windows import Sizes, Windows, offsets, padded
+
+
+def _meeting(
+    windows: Windows, kernel: Sizes, x: Array, outs: Sizes, pads: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, ...]]:
+    """Every position in a window that meets the input anywhere."""
+    return product(
+        *(
+            taps(size, out, stride, window, before)
+            for size, out, stride, window, (before, _) in zip(
+                x.shape[1:-1], outs, windows.strides, kernel, pads, strict=True
+            )
+        )
+    )
 
 
 def _maxima(windows: Windows, kernel: Sizes, x: Array) -> tuple[Array, Array]:
@@ -25,7 +40,7 @@ def _maxima(windows: Windows, kernel: Sizes, x: Array) -> tuple[Array, Array]:
     best = np.zeros((batch, *outs, depth), x.dtype)
     index = np.full(best.shape, -1, np.int64)
     positions = np.arange(height * width * depth).reshape(height, width, depth)
-    for i, j in offsets(kernel):
+    for i, j in _meeting(windows, kernel, x, outs, pads):
         out_rows, rows = reach(height, outs[0], windows.strides[0], i, pads[0][0])
         out_columns, columns = reach(width, outs[1], windows.strides[1], j, pads[1][0])
         values, target = x[:, rows, columns], best[:, out_rows, out_columns]
@@ -162,7 +177,7 @@ def MaxPool3DGrad(
                 f"{expected} (channels last) for orig_input of shape {orig_input.shape}"
             )
         result = np.zeros_like(orig_input, order="C")
-        for offset in offsets(kernel):
+        for offset in _meeting(windows, kernel, orig_input, outs, pads):
             places = [
                 reach(size, out, stride, at, before)
                 for size, out, stride, at, (before, _) in zip(
@@ -210,7 +225,7 @@ def _spread(grad: Array, axis: int, window: int, stride: int, size: int, before:
     counts = np.minimum(starts + window, size) - np.maximum(starts, 0)
     parts = grad / counts.astype(grad.dtype).reshape(-1, *(1,) * (grad.ndim - axis - 1))
     result = np.zeros((*grad.shape[:axis], size, *grad.shape[axis + 1 :]), grad.dtype)
-    for at in range(window):
+    for at in taps(size, out, stride, window, before):
         outputs, inputs = reach(size, out, stride, at, before)
         result[(*head, inputs)] += parts[(*head, outputs)]
     return result
