@@ -77,9 +77,7 @@ def test_seeds_keys_and_shapes_that_are_none_are_refused() -> None:
     for seed in (np.array(3), np.array([3]), np.array([[1, 2]]), np.array([1, 2, 3])):
         check("StatelessRandomUniform", shape=ints(2), seed=seed, refused=True)
         check("StatelessRandomGetKeyCounter", seed=seed, refused=True)
-        check(
-            "StatelessMultinomial", logits=np.zeros((2, 3)), num_samples=ints(2)[0], seed=seed, refused=True
-        )
+        check("StatelessMultinomial", logits=np.zeros((2, 3)), num_samples=ints(2)[0], seed=seed, refused=True)
     for key, counter, alg in (([1, 2], [1, 2], 1), ([1], [1, 2], 2), ([1], [1, 2], 7)):
         check("StatelessRandomUniformV2", shape=ints(2), **keyed(key, counter, alg), refused=True)
     # TensorFlow reads what happens to follow a counter that is too short.
@@ -134,3 +132,23 @@ def test_multinomial_classes_are_tensorflows(dtype: Any) -> None:
 def test_shuffling_is_tensorflows(value: np.ndarray) -> None:
     for key, counter in KEYS:
         check("StatelessShuffle", value=value, **keyed(key, counter))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_normal_numbers_between_bounds_are_tensorflows(dtype: Any) -> None:
+    given = {
+        "means": np.array([0, 1, 2], dtype),
+        "stddevs": np.array(1.5, dtype),
+        "minvals": np.array([[-1], [-np.inf]], dtype),
+        "maxvals": np.array([3, 5, 4.5], dtype),
+    }
+    close = CLOSE[tf.as_dtype(dtype)]
+    for seed in SEEDS:
+        for shape in (ints(7, 2, 3), ints(2, 3), ints(3, 0, 2, 3), ints(2, 2, 2, 3)):
+            op_name = "StatelessParameterizedTruncatedNormal"
+            check(op_name, shape=shape, seed=seed, **given, rtol=close, atol=close)
+    for shape in (ints(3), ints(2, 4), ints(3, 2)):
+        check(op_name, shape=shape, seed=SEEDS[0], **given, refused=True)
+    for name, value in (("stddevs", 0), ("minvals", 5), ("means", [1, 2])):
+        wrong = {**given, name: np.array(value, dtype)}
+        check(op_name, shape=ints(7, 2, 3), seed=SEEDS[0], **wrong, refused=True)

@@ -244,6 +244,31 @@ def truncated_between(
     return out.reshape(shape)
 
 
+def truncated_for_each(stream: Stream, shape: tuple[int, ...], parameters: dict[str, Array], dtype: DType) -> Array:
+    """Normal numbers between bounds, of a shape that ends with that of the parameters broadcast together.
+
+    Attributes:
+        parameters: means, stddevs, minvals and maxvals, in that order.
+
+    Raises:
+        ValueError: the parameters don't fit together, or the shape; or as `truncated_between`.
+    """
+    try:
+        batch = np.broadcast_shapes(*[value.shape for value in parameters.values()])
+    except ValueError:
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in parameters.items())
+        raise ValueError(f"parameters must broadcast together, found {shapes}") from None
+    if shape[max(0, len(shape) - len(batch)) :] != batch:
+        raise ValueError(f"shape {list(shape)} must end with that of the parameters, {list(batch)}")
+    batches = math.prod(batch)
+    out = np.empty((batches, math.prod(shape) // max(1, batches)), dtype.numpy)
+    columns = [np.broadcast_to(value, batch).reshape(-1) for value in parameters.values()]
+    if out.size:
+        for row, (mean, stddev, low, high) in zip(out, zip(*columns, strict=True), strict=True):
+            stream = _truncated(stream, row, mean, stddev, low, high, dtype)
+    return np.reshape(out.T, shape)
+
+
 def _truncated(stream: Stream, out: Array, mean: Any, stddev: Any, low: Any, high: Any, dtype: DType) -> Stream:
     """Fills one batch; gives the stream where the next one begins."""
     if not (stddev > 0 and low < high and (np.isfinite(low) or np.isfinite(high))):

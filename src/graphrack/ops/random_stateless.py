@@ -17,7 +17,7 @@ from graphrack.formats.dtypes import DType
 from graphrack.ops import philox
 from graphrack.ops.philox import Distribution, Stream, scrambled, shape_of
 from graphrack.ops.random import bounds, shuffled
-from graphrack.ops.random_rejection import gamma, multinomial, poisson
+from graphrack.ops.random_rejection import gamma, multinomial, poisson, truncated_for_each
 from graphrack.ops.registry import Kernel, op, specialized
 
 Array = np.ndarray[Any, Any]
@@ -156,6 +156,21 @@ def StatelessRandomGammaV3(
 @op("StatelessRandomPoisson")
 def StatelessRandomPoisson(shape: Array, seed: Array, lam: Array, *, dtype: DType) -> Array:
     return _for_each(poisson, "lam", scrambled(seed), shape, lam, dtype)
+
+
+@op("StatelessParameterizedTruncatedNormal")
+def StatelessParameterizedTruncatedNormal(
+    shape: Array,
+    seed: Array,
+    means: Array,
+    stddevs: Array,
+    minvals: Array,
+    maxvals: Array,
+    *,
+    dtype: DType,
+) -> Array:
+    parameters = {"means": means, "stddevs": stddevs, "minvals": minvals, "maxvals": maxvals}
+    return truncated_for_each(scrambled(seed), shape_of(shape), parameters, dtype)
 
 
 @op("StatelessMultinomial")
