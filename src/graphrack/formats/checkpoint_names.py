@@ -22,6 +22,9 @@ STATE_FILE = "checkpoint"
 SHARD = re.compile(r"(?P<prefix>.+)-(?P<shard>\d{5})-of-(?P<shards>\d{5})", re.DOTALL)
 """A file of a sharded V1 checkpoint, or with a prefix that ends in `.data`, of a V2 one."""
 
+# What a killed saver leaves, of ours (see `safe_write`) or of TensorFlow's: an index, a table as well.
+_UNFINISHED = re.compile(r"\.tmp-[0-9a-f]{8}\Z|\.tempstate\d+\Z")
+
 _SHARDS = re.compile(r"-\?{5}-of-\d{5}\Z")
 
 
@@ -88,7 +91,7 @@ def prefixes_in(folder: str) -> dict[str, float]:
             prefix = name[: -len(".index")]
         elif shard and not shard["prefix"].endswith(".data"):
             prefix = shard["prefix"]
-        elif name != STATE_FILE and is_table(path):
+        elif not shard and not _UNFINISHED.search(name) and is_table(path):
             prefix = name
         else:
             continue

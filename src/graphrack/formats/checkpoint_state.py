@@ -138,19 +138,22 @@ def latest_checkpoint(folder: str | os.PathLike[str], name: str = STATE_FILE) ->
 def checkpoints(folder: str | os.PathLike[str]) -> list[str]:
     """The prefixes of all the checkpoints in a folder, oldest first.
 
-    Those in the state file's list are in its order; the others, before and behind them, in the order
-    in which they were last written, and if that is the same, of their global steps.
+    Those in the state file's list are in its order; the others stand among them by when they were
+    written, and if that is the same, by their global steps.
     Raises `FileError` where there is no such folder.
     """
     where = os.fspath(folder)
     lying = {os.path.join(where, p): time for p, time in prefixes_in(where or ".").items()}
     state = read_state(where)
-    listed = [p for p in ((_found(p, where) for p in state.paths) if state else ()) if p is not None]
-    listed = list(dict.fromkeys(listed))
-    others = sorted(lying.keys() - set(listed), key=lambda p: (lying[p], _step(p), p))
-    newest = max((lying.get(p, 0.0) for p in listed), default=0.0)
-    older = [p for p in others if lying[p] <= newest]
-    return older + listed + others[len(older) :]
+    listed = list(dict.fromkeys(_found(p, where) for p in (state.paths if state else ())))
+    others = sorted(lying.keys() - set(listed), key=lambda p: (lying[p], _step(p), p), reverse=True)
+    merged: list[str] = []
+    for prefix in listed:
+        if prefix is not None:
+            while others and lying[others[-1]] <= lying.get(prefix, 0.0):
+                merged.append(others.pop())
+            merged.append(prefix)
+    return merged + others[::-1]
 
 
 def _found(prefix: str, folder: str) -> str | None:
