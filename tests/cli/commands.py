@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 from graphrack.cli.app import app
 from graphrack.formats.dtypes import from_numpy
 from graphrack.formats.protos.graph_pb2 import GraphDef
 from graphrack.formats.tensor import shape_to_proto
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "examples" / "models"

@@ -7,15 +7,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import graphrack as gr
 import pytest
 from cli.commands import CONV, CUBIC, FIXTURES, FROZEN, MODELS, ROOT, SAVED, call, identity_graph
 from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import graphrack as gr
 from graphrack.formats.graph_files import read_graph_def
 from graphrack.formats.protos.graph_pb2 import GraphDef
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef, SavedModel
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 V1, V2, SHARDED = FIXTURES / "v1" / "model.ckpt", FIXTURES / "v2" / "model.ckpt", FIXTURES / "v2_sharded" / "model.ckpt"
 V1_SHARDED = FIXTURES / "v1_sharded" / "model.ckpt"

@@ -133,8 +133,9 @@ def _read_npz(path: str, key: str | None = None) -> Any:
     import zlib
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not hasattr(arrays, "files"):
+        # Opened here: of a damaged archive np.load would leave the file open.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise ValueError("it holds one array; call it .npy")
             if key is None and len(arrays.files) != 1:
                 raise FeedError(

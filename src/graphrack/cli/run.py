@@ -151,7 +151,7 @@ def _run(
         result = model(values, signature=signature)
         return dict(result) if isinstance(result, dict) else {next(iter(gives), "output"): result}
     named = {takes[key].name if key in takes else key: value for key, value in values.items()}
-    found = model.run({fetch: gives[fetch].name if fetch in gives else fetch for fetch in fetches}, named)
+    found = model.run({fetch: _tensor(gives, fetch) for fetch in fetches}, named)
     results: Results = {}
     for fetch, value in found.items():
         if isinstance(value, tuple):  # an operation with several outputs
@@ -159,6 +159,12 @@ def _run(
         else:
             results[fetch] = value
     return results
+
+
+def _tensor(outputs: Mapping[str, TensorSpec], fetch: str) -> str:
+    """The name of the tensor behind an output's key; other names, and operations of that name, as they are."""
+    spec = outputs.get(fetch)
+    return fetch if spec is None or spec.name == f"{fetch}:0" else spec.name
 
 
 def _shape_of(model: Model, inputs: Mapping[str, TensorSpec], name: str) -> tuple[int | None, ...] | None:
