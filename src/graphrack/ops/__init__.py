@@ -30,6 +30,7 @@ MODULES: tuple[str, ...] = (
     "pool_grad",
     "random",
     "random_candidates",
+    "random_generators",
     "random_stateless",
     "reduction",
     "regex",
