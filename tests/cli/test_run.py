@@ -10,14 +10,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 from cli.commands import CUBIC, FIXTURES, FROZEN, MODELS, SAVED, call, identity_graph
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
+from sklearn.datasets import load_digits
 
 import graphrack as gr
-
-
-def digits() -> Any:
-    with np.load(MODELS / "expected.npz") as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def outputs(*arguments: object, model: str | None = None, **options: Any) -> Any:
@@ -110,14 +109,30 @@ def test_feeds_from_files(tmp_path: Path) -> None:
 
 
 def test_a_whole_data_set_gives_the_answers_of_tensorflow(tmp_path: Path) -> None:
-    arrays = digits()
-    name = next(k for k in arrays if "frozen" in k)
-    from sklearn.datasets import load_digits
+    with np.load(MODELS / "expected.npz") as arrays:
+        expected = {name: arrays[name] for name in ("digits_saved_model", "digits_frozen.pb")}
+    images = load_digits().images[-360:]
+    np.savez(tmp_path / "digits.npz", raw=images.astype(np.uint8), scaled=images[..., None].astype(np.float32) / 16)
+    feeds = {"digits_saved_model": "images=@digits.npz:raw", "digits_frozen.pb": "input=@digits.npz:scaled"}
+    for name, feed in feeds.items():
+        call("run", MODELS / name, "-f", feed.replace("@", f"@{tmp_path}/"), "-o", tmp_path / "y.npy")
+        assert np.allclose(np.load(tmp_path / "y.npy"), expected[name], atol=1e-5)
 
-    x = load_digits().images[-len(arrays[name]) :, ..., None].astype(np.float32)
-    np.save(tmp_path / "x.npy", x)
-    call("run", FROZEN, "-f", f"input=@{tmp_path / 'x.npy'}", "-o", tmp_path / "y.npy")
-    assert np.array_equal(np.load(tmp_path / "y.npy"), gr.load(FROZEN)(input=x))
+
+@settings(max_examples=60)
+@given(
+    hnp.arrays(
+        np.float64,
+        hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=3),
+        elements=st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+def test_numbers_come_back_as_they_were_fed(
+    tmp_path_factory: pytest.TempPathFactory, array: np.ndarray[Any, Any]
+) -> None:
+    graph = identity_graph(tmp_path_factory.getbasetemp(), np.float64)
+    found = outputs(graph, "-f", f"x={json.dumps(array.tolist())}")["y"]
+    assert found == {"dtype": "float64", "shape": list(array.shape), "value": array.tolist()}
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
