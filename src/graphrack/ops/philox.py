@@ -339,6 +339,7 @@ def truncated_normal(dtype: DType) -> Distribution:
 
 def integers(dtype: DType, low: int, high: int) -> Distribution:
     """Integers in [low, high), for int32 and int64; low < high."""
+    word: type[Any]
     if dtype == dtypes.INT32:
         width, full, word, mask = 4, _full32, np.uint32, _MASK32
     elif dtype == dtypes.INT64:
