@@ -21,6 +21,7 @@ MODULES: tuple[str, ...] = (
     "image_boxes",
     "image_resize",
     "joining",
+    "lookup",
     "math",
     "math_gradients",
     "matmul",
