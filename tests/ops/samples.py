@@ -6,6 +6,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from ops.harness import Refused, by_tensorflow, check
 
 STRINGS = np.dtype(object)
 INTEGERS = [np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
@@ -66,3 +67,23 @@ def ints(*values: Any, dtype: Any = np.int32) -> np.ndarray:
 def scalar(value: Any, dtype: Any = np.int32) -> np.ndarray:
     """A tensor of rank 0."""
     return np.array(value, dtype)
+
+
+def strings(*values: Any) -> np.ndarray:
+    """A vector (or more) of strings."""
+    return np.array(values, object)
+
+
+def text(value: bytes) -> np.ndarray:
+    """A string as a tensor of rank 0."""
+    return np.array(value, object)
+
+
+def check_if_known(op_name: str, *, static_shapes: bool = False, **arguments: Any) -> bool:
+    """As `check`, but gives False where TensorFlow has no CPU kernel for these dtypes or ranks."""
+    expected = by_tensorflow(op_name, arguments, static_shapes)[2]
+    message = f"{type(expected.error).__name__}: {expected.error}" if isinstance(expected, Refused) else ""
+    if any(reason in message for reason in ("No OpKernel", "not supported", "UnimplementedError")):
+        return False
+    check(op_name, static_shapes=static_shapes, **arguments)
+    return True

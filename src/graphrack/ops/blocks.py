@@ -181,7 +181,12 @@ def _patches(
         reach = (ksizes[axis] - 1) * rates[axis] + 1
         if padding == b"SAME":
             count = -(-size // step)
-            missing = max((count - 1) * step + reach - size, 0)
+            missing = (count - 1) * step + reach - size
+            if missing < 0:
+                # Steps wider than windows: images are read from their start, volumes from the middle.
+                first = (-missing // 2) * (rank == 5)
+                images = images[(*(slice(None),) * axis, slice(first, None))]
+                missing = 0
             pads.append((missing // 2, missing - missing // 2))
         else:
             if size - reach <= -2 * step:

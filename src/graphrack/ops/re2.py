@@ -7,7 +7,8 @@ are worked in, `$` becomes `\Z`, names of groups go. Strings are decoded with `s
 byte which is no UTF-8 is one character, one that no class holds: RE2 matches such bytes by nothing.
 
 Left out, with a clear error: `\C` (any byte) and scripts such as `\p{Greek}` (categories such as `\p{Lu}`
-are there). Python's engine goes back and forth where RE2's doesn't: a pattern such as `(a+)+b` takes
+are there). Between the bytes of a character beyond ASCII RE2 sees a place for `\B`, and Python none.
+Python's engine goes back and forth where RE2's doesn't: a pattern such as `(a+)+b` takes
 exponential time on a string that almost matches.
 """
 
@@ -173,31 +174,35 @@ class _Reader:
             raise self.error(f"groups nested deeper than {_DEEPEST}")
         parts: list[str] = []
         most = 1
+        last = 0  # how often what is last in `parts` is repeated; 0: there is nothing to repeat
         while self.at < len(self.pattern) and not self.next_is(")"):
             if self.next_is("|"):
                 self.at += 1
                 parts.append("|")
+                last = 0
+                continue
+            repeat = self.repetition()
+            if repeat:
+                if not last:
+                    raise self.error("no argument for repetition operator")
+                parts[-1], last = self.repeated(parts[-1], last, *repeat)
+                most = max(most, last)
                 continue
             if self.next_is("\\Q"):
                 end = self.pattern.find("\\E", self.at + 2)
                 quoted = self.pattern[self.at + 2 : end if end >= 0 else None]
                 self.at = end + 2 if end >= 0 else len(self.pattern)
-                parts += [self.literal(ord(char)) for char in quoted[:-1]]
-                if not quoted:
-                    continue
-                piece, times = self.literal(ord(quoted[-1])), 1
-            else:
-                piece, times = self.atom(depth)
-            piece, times = self.repeated(piece, times)
-            parts.append(piece)
-            most = max(most, times)
+                parts += [self.literal(ord(char)) for char in quoted]
+                last = 1 if quoted else last
+                continue
+            piece, times = self.atom(depth)
+            if piece:
+                parts.append(piece)
+                last = times
+                most = max(most, times)
         return "".join(parts), most
 
-    def repeated(self, piece: str, times: int) -> tuple[str, int]:
-        repeat = self.repetition()
-        if not repeat or not piece:
-            return piece, times
-        text, count = repeat
+    def repeated(self, piece: str, times: int, text: str, count: int) -> tuple[str, int]:
         lazy = self.next_is("?")
         self.at += lazy
         if self.repetition():
@@ -205,7 +210,8 @@ class _Reader:
         times *= max(count, 1)
         if times > _MOST:
             raise self.error(f"repetition of more than {_MOST}")
-        return piece + text + ("?" if lazy != ("U" in self.flags) else ""), times
+        # In a group, as flags may come between and another repetition after them.
+        return f"(?:{piece}{text}{'?' if lazy != ('U' in self.flags) else ''})", times
 
     def repetition(self) -> tuple[str, int] | None:
         char = self.pattern[self.at : self.at + 1]
@@ -225,8 +231,6 @@ class _Reader:
         char = self.pattern[self.at]
         if char == "(":
             return self.group(depth)
-        if char in "*+?":
-            raise self.error("no argument for repetition operator")
         if char == "[":
             return _class(self.bracket()), 1
         if char == "\\":
@@ -311,7 +315,7 @@ class _Reader:
             raise self.error("invalid character class")
         if name != "Any" and not re.fullmatch("[CLMNPSZ][a-z]?", name):
             raise self.error(f"character class \\p{{{name}}}: only categories such as L or Lu are supported")
-        ranges = [(0, _LAST)] if name == "Any" else list(_category(name))
+        ranges = _others([]) if name == "Any" else list(_category(name))
         return _others(ranges) if (char == "P") != bool(found[1]) else ranges
 
     def bracket(self) -> Ranges:

@@ -15,6 +15,8 @@ from graphrack.ops.runtime import Array
 
 @op("Where")
 def Where(input: Array) -> Array:
+    if not input.ndim:
+        raise ValueError("input must have at least one dimension, got a scalar")
     if input.dtype.names:  # quantized: a field around an integer
         input = np.asarray(input).view(input.dtype[0])
     return np.argwhere(input)

@@ -137,13 +137,13 @@ def Split(*, num_split: int) -> Any:
 def SplitV(value: Array, size_splits: Array, split_dim: Array, *, num_split: int) -> list[Array]:
     if split_dim.size != 1:
         raise ValueError(f"split_dim must hold one number, got shape {split_dim.shape}")
-    axis = axis_of(int(split_dim.item()), value.ndim, "split_dim")
     if size_splits.size != num_split or (num_split != 1 and size_splits.ndim != 1):
         raise ValueError(
             f"size_splits must be a vector of num_split = {num_split} sizes, got shape {size_splits.shape}"
         )
-    if num_split == 1:  # TensorFlow doesn't look at the size then
+    if num_split == 1:  # TensorFlow looks at neither size nor dimension then
         return [value]
+    axis = axis_of(int(split_dim.item()), value.ndim, "split_dim")
     counts = size_splits.tolist()
     whole = value.shape[axis]
     known = sum(count for count in counts if count != -1)

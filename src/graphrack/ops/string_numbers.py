@@ -32,7 +32,10 @@ def StringToNumber(*, out_type: DType = FLOAT) -> Any:
         def read(text: bytes) -> float:
             found = form.fullmatch(text)
             # Longer ones are out of range, and Python refuses to read them from some length on.
-            number = int(text) if found and len(text.lstrip(b"+-0")) <= 20 else None
+            digits = text.lstrip(b"+-").lstrip(b"0") or b"0"
+            number = int(digits) if found and len(digits) <= 20 else None
+            if number and text.startswith(b"-"):
+                number = -number
             if number is None or not info.min <= number <= info.max:
                 raise ValueError(f"no {dtype}: {text[:80]!r}")
             return number
@@ -143,6 +146,12 @@ def summary(value: Array, summarize: int) -> bytes:
     write = _writer(value.dtype)
     rank = value.ndim
 
+    # Where nothing is to be shown, TensorFlow prints nothing of booleans.
+    if not ends and value.dtype.kind == "b":
+        return b""
+    if not rank and not ends:
+        return b"..."
+
     def lines(part: Array, depth: int) -> str:
         if depth == rank:
             return write(part.item())
@@ -194,7 +203,7 @@ def _escaped(byte: int) -> str:
 def DecodeRaw(*, out_type: DType, little_endian: bool = True) -> Any:
     dtype = out_type.numpy
 
-    def decode_raw(bytes: Array) -> Array:
+    def decode_raw(bytes: Array) -> Any:
         rows = bytes.reshape(-1).tolist()
         size = len(rows[0]) if rows else 0
         for row in rows:
@@ -211,7 +220,7 @@ def DecodeRaw(*, out_type: DType, little_endian: bool = True) -> Any:
 def DecodePaddedRaw(*, out_type: DType, little_endian: bool = True) -> Any:
     dtype = out_type.numpy
 
-    def decode_padded_raw(input_bytes: Array, fixed_length: Array) -> Array:
+    def decode_padded_raw(input_bytes: Array, fixed_length: Array) -> Any:
         size = scalar("fixed_length", fixed_length)
         if size <= 0 or size % dtype.itemsize:
             raise ValueError(

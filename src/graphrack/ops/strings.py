@@ -196,6 +196,8 @@ def _cut_characters(text: bytes, start: int, count: int) -> bytes:
     if not -len(edges) <= start <= len(edges):
         raise ValueError(f"pos {start} is out of range for the {len(edges)} characters of {text!r}")
     if start < 0:
+        if count < 0:  # for bytes that means the rest, for characters TensorFlow refuses it
+            raise ValueError(f"len must be at least 0 where pos is negative, got {count} and {start}")
         start += len(edges)
     edges.append(len(text))
     return text[edges[start] : edges[min(start + max(count, 0), len(edges) - 1)]]
