@@ -9,7 +9,8 @@ import numpy as np
 
 from graphrack.engines import fetches as fetching
 from graphrack.engines.feeds import converter
-from graphrack.engines.interpreter.plan import Plan, compile_plan
+from graphrack.engines.interpreter.compiler import compile_plan
+from graphrack.engines.interpreter.plan import Plan
 from graphrack.errors import FeedError, UnknownName, closest
 from graphrack.graph import interface
 from graphrack.graph.index import GraphIndex

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphrack.engines.interpreter.plan import compile_plan
+from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, ModelState
 from graphrack.formats.graph_files import ModelFile
 from graphrack.graph.names import TensorName

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphrack.checkpoint import Checkpoint
-from graphrack.engines.interpreter.plan import compile_plan
+from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, Run
 from graphrack.errors import GraphError, RestoreError, UnknownName, closest
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef, VariableDef

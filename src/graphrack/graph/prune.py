@@ -9,11 +9,14 @@ from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.index import GraphIndex
 from graphrack.graph.names import TensorName, parse_input
 
-_BACK_EDGES = frozenset(("NextIteration", "RefNextIteration"))
+_NEXT_ITERATIONS = frozenset(("NextIteration", "RefNextIteration"))
+_MERGES = frozenset(("Merge", "RefMerge"))
 
 
 class Needed:
     """The nodes that a fetch needs, every node after those it takes something from or waits for.
+
+    But for loops: there a Merge comes before the NextIteration that it takes.
 
     Attributes:
         order: the nodes.
@@ -47,7 +50,12 @@ def needed(index: GraphIndex, fetches: Iterable[TensorName | str], fed: Collecti
     # Depth first without recursion: a graph may be deeper than Python's stack. A node's name comes off
     # the stack twice: first its inputs are put above it, then, those done, it joins the order.
     stack = roots[::-1]
-    while stack:
+    loops: list[str] = []
+    while stack or loops:
+        if not stack:
+            stack = [name for name in loops[::-1] if name not in all_inputs]
+            loops.clear()
+            continue
         name = stack[-1]
         if name in all_inputs:
             stack.pop()
@@ -73,9 +81,10 @@ def needed(index: GraphIndex, fetches: Iterable[TensorName | str], fed: Collecti
                     f"node {name!r} ({node.op}) takes {text!r}, which the graph doesn't have"
                     f"{closest(op, nodes)}; the graph is incomplete"
                 )
-            if op in on_path:
-                if nodes[op].op not in _BACK_EDGES and node.op not in ("Merge", "RefMerge"):
-                    raise GraphError(f"the graph has a cycle through {op!r} and {name!r} ({node.op})")
+            if node.op in _MERGES and nodes[op].op in _NEXT_ITERATIONS:
+                loops.append(op)
+            elif op in on_path:
+                raise GraphError(f"the graph has a cycle through {op!r} and {name!r} ({node.op})")
             elif op not in all_inputs:
                 stack.append(op)
     return result

@@ -44,7 +44,7 @@ FACTS = ("node_name", "input_count", "output_count")
 class Op:
     """How one op is computed, and what a planner has to know about it."""
 
-    __slots__ = ("binds", "defaults", "function", "io", "keywords", "module", "name", "outputs", "ref_inputs",
+    __slots__ = ("binds", "defaults", "function", "impure", "io", "keywords", "module", "name", "outputs", "ref_inputs",
                  "ref_output", "state", "writes")  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Op:
         ref_inputs: tuple[int, ...],
         ref_output: bool,
         io: str,
+        impure: bool,
         module: str,
     ):
         self.name = name
@@ -70,6 +71,7 @@ class Op:
         self.ref_inputs = ref_inputs
         self.ref_output = ref_output
         self.io = io
+        self.impure = impure
         self.module = module
         code = getattr(function, "__code__", None)
         if code is None:  # a NumPy ufunc: no attributes
@@ -129,6 +131,7 @@ def op(
     ref_inputs: tuple[int, ...] = (),
     ref_output: bool = False,
     io: str = "",
+    impure: bool = False,
 ) -> Callable[[_F], _F]:
     """Registers a function of inputs and attributes under one or more op names.
 
@@ -142,11 +145,13 @@ def op(
         ref_inputs: which inputs are references (TF1 variables): they arrive as `Handle`s.
         ref_output: its first output is a reference: the function returns the `Handle`.
         io: what it does outside the process, for ops that don't run unless the caller allows it.
+        impure: running it again may give or do something else, though it looks at no state (it makes a
+            TensorArray, prints, …): such a node is never computed ahead.
     """
 
     def decorate(function: _F) -> _F:
         _register(names, function, binds=False, outputs=outputs, state=state, writes=writes,
-                  ref_inputs=ref_inputs, ref_output=ref_output, io=io)  # fmt: skip
+                  ref_inputs=ref_inputs, ref_output=ref_output, io=io, impure=impure)  # fmt: skip
         return function
 
     return decorate
@@ -160,12 +165,13 @@ def specialized(
     ref_inputs: tuple[int, ...] = (),
     ref_output: bool = False,
     io: str = "",
+    impure: bool = False,
 ) -> Callable[[_F], _F]:
     """Registers a function of attributes that gives the kernel; arguments as for `op`."""
 
     def decorate(function: _F) -> _F:
         _register(names, function, binds=True, outputs=outputs, state=state, writes=writes,
-                  ref_inputs=ref_inputs, ref_output=ref_output, io=io)  # fmt: skip
+                  ref_inputs=ref_inputs, ref_output=ref_output, io=io, impure=impure)  # fmt: skip
         return function
 
     return decorate
@@ -174,7 +180,7 @@ def specialized(
 def register(name: str, function: Kernel, *, outputs: int = 1) -> None:
     """Registers a ready function (a NumPy ufunc, say) that computes an op as it is."""
     _register((name,), function, binds=False, outputs=outputs, state=False, writes=False,
-              ref_inputs=(), ref_output=False, io="")  # fmt: skip
+              ref_inputs=(), ref_output=False, io="", impure=False)  # fmt: skip
 
 
 _unloaded: list[str] | None = None

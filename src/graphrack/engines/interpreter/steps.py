@@ -18,6 +18,18 @@ Step = Callable[[Frame], None]
 STATE_SLOT = 0
 
 
+class Dead:
+    """The value of a tensor in a branch not taken; there is one, `DEAD`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "DEAD"
+
+
+DEAD = Dead()
+
+
 def one_output(kernel: Kernel, inputs: Sequence[int], output: int) -> Step:
     """A step whose kernel returns the value itself."""
     if len(inputs) == 1:
@@ -73,7 +85,8 @@ def read_reference(reference: int, output: int) -> Step:
     """A step that reads the variable behind a TF1 reference, when the op that takes its value runs."""
 
     def step(frame: Frame) -> None:
-        frame[output] = frame[STATE_SLOT].read(frame[reference])
+        handle = frame[reference]
+        frame[output] = DEAD if handle is DEAD else frame[STATE_SLOT].read(handle)
 
     return step
 

@@ -1,0 +1,637 @@
+"""From a graph and (fetches, feeds) to a plan.
+
+Compiling prunes the graph, binds each node's kernel to its decoded attributes, gives every tensor a slot in a
+frame, computes what depends on constants alone, and makes every other node a step, in an order.
+
+Order. A plan that writes nothing takes all its variables' values at once when a run starts: a run sees one state,
+whatever other threads assign meanwhile. In a plan that writes, variables are read where the graph reads them, and
+among nodes that the graph leaves unordered those that write come last: a loss fetched together with a train step is
+the loss before the step.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrack.engines.interpreter import control_flow, steps
+from graphrack.engines.interpreter.control_flow import ControlFlow, LoopFrame, LoopSteps
+from graphrack.engines.interpreter.functions import FUNCTION_OPS, Functions
+from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read
+from graphrack.engines.interpreter.steps import STATE_SLOT, Step
+from graphrack.errors import FeedError, GraphError, GraphrackError, UnsupportedOp
+from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.formats.tensor import attr_value, tensor_from_proto
+from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
+from graphrack.graph.names import TensorName
+from graphrack.graph.prune import needed
+from graphrack.ops import registry
+from graphrack.ops.registry import Op
+from graphrack.ops.runtime import Handle
+
+Tensor = tuple[str, int]
+
+# A folded value stays in memory as long as its plan: what grows (a big Fill, say) is left to each run.
+_MAX_FOLDED_BYTES = 1 << 20
+_RELEASE_EVERY = 16
+_VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
+_PASS_HANDLES = frozenset(("Identity", "IdentityN"))
+_PLANNED = PLACEHOLDERS | _VARIABLE_NODES | control_flow.CONTROL_FLOW | {"Const"}
+_MARK = -1  # the output number under which a node's mark (that it ran) has its slot
+
+
+def compile_plan(index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName]) -> Plan:
+    """Compiles what `fetches` need, given that `feeds` will be given.
+
+    Attributes:
+        fetches: tensors, or operations by name.
+
+    Raises:
+        UnsupportedOp: ops that graphrack lacks; every one of this plan, and the nodes that use them.
+        FeedError: placeholders that the fetches need and that are not fed; every one of them.
+        GraphError: the graph contradicts itself.
+    """
+    return _Compiler(index, fetches, feeds, Functions(index.library, _compile_body)).plan()
+
+
+def _compile_body(
+    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], functions: Functions
+) -> Plan:
+    return _Compiler(index, fetches, feeds, functions, body=True).plan()
+
+
+class _Compiler:
+    """What one plan is compiled with.
+
+    Attributes:
+        template: the frame's values before a run: constants, and None.
+        slots: of tensors; under output `_MARK`, of nodes' marks.
+        constants: values of slots that no run changes.
+        references: of slots that hold a TF1 variable's reference, the variable.
+        steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
+    """
+
+    def __init__(
+        self,
+        index: GraphIndex,
+        fetches: Sequence[Fetch],
+        feeds: Sequence[TensorName],
+        functions: Functions,
+        *,
+        body: bool = False,
+    ):
+        self.index = index
+        self.fetches = fetches
+        self.feeds = tuple(feeds)
+        self.fed = frozenset(feeds)
+        self.functions = functions
+        self.template: list[Any] = [None]
+        self.slots: dict[Tensor, int] = {}
+        self.constants: dict[int, Any] = {}
+        self.references: dict[int, Handle] = {}
+        self.reads: list[Read] = []
+        self.steps: list[Step] = []
+        self.places: dict[Step, Place] = {}
+        for feed in feeds:
+            self.new_slot(feed)
+        self.work = needed(index, fetches, self.fed)
+        self.ops, nodes_of_functions = self.look_up(self.work.order)
+        self.needs_state = nodes_of_functions
+        self.writes = any(op.writes for op in self.ops.values()) or functions.writes
+        # Where an op takes a reference, TF1 variables are read when their values are taken. The body of a
+        # function is run inside of a run, and reads its variables where it reads them.
+        self.by_reference = self.writes or body or any(op.ref_inputs for op in self.ops.values())
+        self.hoists_reads = not self.writes and not body
+        self.flow = None
+        if any(node.op in control_flow.CONTROL_FLOW for node in self.work.order):
+            self.flow = ControlFlow(self.work, self.fed)
+        self.used = {source for inputs in self.work.inputs.values() for source in inputs}
+        self.used.update(f for f in fetches if not isinstance(f, str))
+        self.waited_for = {name for waited in self.work.controls.values() for name in waited}
+
+    def plan(self) -> Plan:
+        """Compiles everything."""
+        if self.flow is not None:
+            self.frame_items(self.flow.root)
+        else:
+            for node in self.ordered(self.work.order) if self.writes else self.work.order:
+                self.node(node)
+        fetched = {f: self.fetch(f) for f in self.fetches if not isinstance(f, str)}
+        self.release_dead(fetched.values())
+        return Plan(
+            template=self.template,
+            steps=self.steps,
+            places=self.places,
+            feeds=self.feeds,
+            feed_slots=[self.slots[f] for f in self.feeds],
+            fetches=self.fetches,
+            fetch_slots=[None if isinstance(f, str) else fetched[f] for f in self.fetches],
+            constant_slots=list(self.constants),
+            reads=self.reads,
+            writes=self.writes,
+            needs_state=self.needs_state,
+        )
+
+    # Looking up
+
+    def look_up(self, nodes: Sequence[NodeDef]) -> tuple[dict[str, Op], bool]:
+        """The op of every node, and whether any calls functions; or one error for all ops that are missing,
+        one for all unfed placeholders."""
+        found: dict[str, Op] = {}
+        missing: dict[str, list[str]] = {}
+        unfed: list[str] = []
+        calls = False
+        for node in nodes:
+            name = node.op
+            if name in found or name in _PLANNED:
+                if name in PLACEHOLDERS and name != "PlaceholderWithDefault" and (node.name, 0) not in self.fed:
+                    unfed.append(node.name)
+            elif name in FUNCTION_OPS:
+                calls = True
+                self.functions.examine(node, missing)
+            else:
+                op = registry.lookup(name)
+                if op is None:
+                    missing.setdefault(name, []).append(node.name)
+                else:
+                    found[name] = op
+        if missing:
+            raise _missing_ops(missing)
+        if unfed:
+            raise FeedError(
+                f"placeholders must be fed: {', '.join(repr(f'{n}:0') for n in unfed)}; "
+                f"fetching {', '.join(str(f) for f in self.fetches)} needs them"
+            )
+        return found, calls
+
+    # Order
+
+    def ordered(self, nodes: Sequence[NodeDef], loops: Sequence[LoopFrame] = ()) -> list[Any]:
+        """Nodes and loops in an order in which those that write come as late as the graph lets them."""
+        items: list[Any] = [*nodes, *loops]
+        owner: dict[str, int] = {}
+        for i, item in enumerate(items):
+            for name in [item.name] if isinstance(item, NodeDef) else _names_in(item):
+                owner[name] = i
+        waiting = [0] * len(items)
+        consumers: list[list[int]] = [[] for _ in items]
+        for i, item in enumerate(items):
+            sources = set()
+            for node in [item] if isinstance(item, NodeDef) else _entering(item):
+                names = [op for op, k in self.work.inputs[node.name] if (op, k) not in self.fed]
+                sources.update(owner[n] for n in (*names, *self.work.controls.get(node.name, ())) if n in owner)
+            if isinstance(item, NodeDef) and item.op in control_flow.MERGES:
+                sources = {s for s in sources if not self.is_next_iteration(items[s])}
+            sources.discard(i)
+            waiting[i] = len(sources)
+            for source in sources:
+                consumers[source].append(i)
+        ready = [(self.item_writes(items[i]), i) for i, count in enumerate(waiting) if count == 0]
+        heapq.heapify(ready)
+        order = []
+        while ready:
+            _, i = heapq.heappop(ready)
+            order.append(items[i])
+            for consumer in consumers[i]:
+                waiting[consumer] -= 1
+                if waiting[consumer] == 0:
+                    heapq.heappush(ready, (self.item_writes(items[consumer]), consumer))
+        if len(order) < len(items):
+            stuck = next(item for i, item in enumerate(items) if waiting[i] > 0)
+            raise GraphError(f"the graph has a cycle through {stuck.name!r} that is no loop of its own")
+        return order
+
+    @staticmethod
+    def is_next_iteration(item: Any) -> bool:
+        """Whether an item hands a loop's variable on: no Merge waits for it."""
+        return isinstance(item, NodeDef) and item.op in control_flow.NEXT_ITERATIONS
+
+    def item_writes(self, item: Any) -> bool:
+        """Whether a node changes variables; a loop is taken to."""
+        if isinstance(item, LoopFrame):
+            return self.writes
+        op = self.ops.get(item.op)
+        return op.writes if op is not None else item.op in FUNCTION_OPS and self.functions.writes
+
+    # Slots
+
+    def new_slot(self, tensor: Tensor | None, value: Any = None) -> int:
+        slot = len(self.template)
+        self.template.append(value)
+        if tensor is not None:
+            self.slots[tensor] = slot
+        return slot
+
+    def output_slot(self, name: str, output: int) -> int:
+        """A slot for what a node computes; where that is fed, one that nobody looks at."""
+        return self.new_slot(None if (name, output) in self.fed else (name, output))
+
+    def constant(self, tensor: Tensor, value: Any) -> None:
+        slot = self.new_slot(tensor, value)
+        self.constants[slot] = value
+
+    def source_slot(self, source: Tensor, consumer: NodeDef) -> int:
+        """The slot of an input as it is: of a reference, the reference."""
+        try:
+            return self.slots[source]
+        except KeyError:
+            node = self.index.nodes[source[0]]
+            raise GraphError(
+                f"node {consumer.name!r} ({consumer.op}) takes '{source[0]}:{source[1]}', but {node.op} "
+                f"{node.name!r} has no such output"
+            ) from None
+
+    def value_slot(self, source: Tensor, consumer: NodeDef) -> int:
+        """The slot of an input's value; for a reference, one that a step fills right before its use."""
+        slot = self.source_slot(source, consumer)
+        if slot not in self.references:
+            return slot
+        value = self.new_slot(None)
+        self.needs_state = True
+        self.add(steps.read_reference(slot, value), consumer, (slot,), (value,))
+        return value
+
+    # Steps
+
+    def add(self, step: Step, node: NodeDef, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Adds a node's step; guarded where the node lies in a branch."""
+        place = Place(node.name, node.op, inputs)
+        if self.flow is not None and self.flow.contexts[node.name]:
+            self.places[step] = place
+            step = control_flow.guarded(step, self.watched(node), outputs, self.mark(node))
+        self.steps.append(step)
+        self.places[step] = place
+
+    def watched(self, node: NodeDef) -> list[int]:
+        """The slots that are dead where a node in a branch doesn't run."""
+        assert self.flow is not None
+        found = []
+        for source in self.work.inputs[node.name]:
+            if source not in self.fed and self.flow.of_tensor(source):
+                found.append(self.slots[source])
+        for name in self.work.controls.get(node.name, ()):
+            if self.flow.contexts[name]:
+                slot = self.slots.get((name, _MARK), self.slots.get((name, 0)))
+                if slot is not None:
+                    found.append(slot)
+        return found
+
+    def mark(self, node: NodeDef) -> int | None:
+        """A slot that says whether a node in a branch ran, where another waits for it and no output tells."""
+        if node.name not in self.waited_for or (node.name, 0) in self.slots:
+            return None
+        return self.slots.get((node.name, _MARK)) or self.new_slot((node.name, _MARK))
+
+    # Nodes
+
+    def node(self, node: NodeDef) -> None:
+        """Makes a node what it is in the plan: a constant, a slot of another's, or a step."""
+        name, op_name = node.name, node.op
+        inputs = self.work.inputs[name]
+        if op_name == "Const":
+            if (name, 0) not in self.fed:
+                self.const(node)
+        elif op_name in _VARIABLE_NODES:
+            if (name, 0) not in self.fed:
+                self.variable(node)
+        elif op_name in PLACEHOLDERS:
+            if (name, 0) not in self.fed:  # a default, not fed
+                self.slots[name, 0] = self.value_slot(inputs[0], node)
+        elif op_name in control_flow.CONTROL_FLOW:
+            self.control_node(node)
+        elif op_name in FUNCTION_OPS:
+            slots = [STATE_SLOT, *(self.value_slot(source, node) for source in inputs)]
+            kernel = self.functions.kernel(node)
+            outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node)]
+            self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+        elif op_name != "ReadVariableOp" or not self.hoisted(node):
+            self.kernel_node(node, self.ops[op_name])
+
+    def const(self, node: NodeDef) -> None:
+        value = _constant(self.index, node)
+        if self.flow is None or not self.flow.contexts[node.name]:
+            self.constant((node.name, 0), value)
+            return
+        # In a branch a constant is dead where the branch is not taken.
+        output = self.new_slot((node.name, 0))
+        self.add(steps.one_output(lambda: value, (), output), node, (), (output,))
+
+    def variable(self, node: NodeDef) -> None:
+        declared = self.index.variables[node.name]
+        if declared.is_resource or self.by_reference:
+            handle = Handle(declared.key, declared.name, declared.dtype, declared.shape)
+            self.constant((node.name, 0), handle)
+            if not declared.is_resource:
+                self.references[self.slots[node.name, 0]] = handle
+        else:
+            self.reads.append(Read(self.new_slot((node.name, 0)), declared.key, declared.name))
+
+    def hoisted(self, node: NodeDef) -> bool:
+        """Takes a variable's value when the run starts, where nothing in it can change the value."""
+        handle = self.constants.get(self.slots[self.work.inputs[node.name][0]])
+        in_branch = self.flow is not None and self.flow.contexts[node.name]
+        if not self.hoists_reads or not isinstance(handle, Handle) or in_branch or (node.name, 0) in self.fed:
+            return False
+        self.reads.append(Read(self.new_slot((node.name, 0)), handle.key, handle.name))
+        return True
+
+    def kernel_node(self, node: NodeDef, op: Op) -> None:
+        name, inputs = node.name, self.work.inputs[node.name]
+        slots = [
+            self.source_slot(source, node) if i in op.ref_inputs else self.value_slot(source, node)
+            for i, source in enumerate(inputs)
+        ]
+        kernel = self.bind(op, node, len(inputs))
+        if not op.state and not op.impure and op.outputs and self.fold(op, node, kernel, slots):
+            return
+        if op.state:
+            self.needs_state = True
+            slots = [STATE_SLOT, *slots]
+        if op.outputs == 0:
+            self.add(steps.no_output(kernel, slots), node, slots, ())
+        elif op.outputs == 1:
+            output = self.output_slot(name, 0)
+            self.add(steps.one_output(kernel, slots, output), node, slots, (output,))
+            if op.ref_output:
+                # The output of an Assign is its variable: whoever takes its value reads it then.
+                self.refer(output, self.slots[inputs[op.ref_inputs[0]]])
+        else:
+            outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
+            self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+
+    def refer(self, slot: int, source: int) -> None:
+        """Makes a slot a reference to the variable that another slot refers to."""
+        if source in self.references:
+            self.references[slot] = self.references[source]
+
+    def used_outputs(self, node: NodeDef, count: int = -1) -> list[int]:
+        used = sorted(i for source, i in self.used if source == node.name and (source, i) not in self.fed)
+        if count > 0 and used and used[-1] >= count:
+            raise GraphError(f"{node.op} {node.name!r} has {count} outputs; the graph takes ':{used[-1]}'")
+        return used
+
+    def bind(self, op: Op, node: NodeDef, input_count: int) -> registry.Kernel:
+        if not op.keywords:
+            return op.bind(node.name, {}, {})
+        attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
+        facts: dict[str, Any] = {"input_count": input_count}
+        if "output_count" in op.keywords:
+            facts["output_count"] = self.index.output_count(node)
+        try:
+            return op.bind(node.name, attributes, facts)
+        except ValueError as error:
+            if isinstance(error, GraphrackError):
+                raise
+            raise GraphError(f"node {node.name!r} ({node.op}): {error}") from error
+
+    def fold(self, op: Op, node: NodeDef, kernel: registry.Kernel, slots: Sequence[int]) -> bool:
+        """Computes a node now whose inputs are all known; not where it fails, so that the run tells."""
+        if not slots or not all(slot in self.constants for slot in slots):
+            return False
+        if self.flow is not None and self.flow.contexts[node.name]:
+            return False
+        values = [self.constants[slot] for slot in slots]
+        if any(isinstance(value, Handle) for value in values) and op.name not in _PASS_HANDLES:
+            return False
+        try:
+            with np.errstate(all="ignore"):
+                results = kernel(*values)
+        except Exception:
+            return False
+        if op.outputs == 1:
+            results = [results]
+        if sum(getattr(r, "nbytes", 0) for r in results) > _MAX_FOLDED_BYTES:
+            return False
+        for i, value in enumerate(results):
+            if (node.name, i) not in self.fed:
+                self.constant((node.name, i), value)
+        return True
+
+    # Control flow
+
+    def control_node(self, node: NodeDef) -> None:
+        """Switch, Merge and what bounds loops."""
+        assert self.flow is not None
+        name, inputs = node.name, self.work.inputs[node.name]
+        if node.op == "ControlTrigger":
+            self.add(steps.no_output(lambda: None, ()), node, (), ())
+            return
+        by_reference = node.op.startswith("Ref")
+        slots = [
+            self.source_slot(s, node) if by_reference and i == 0 else self.value_slot(s, node)
+            for i, s in enumerate(inputs)
+            if node.op not in control_flow.MERGES
+        ]
+        if node.op in control_flow.SWITCHES and name not in self.flow.loop_switches:
+            no, yes = self.output_slot(name, 0), self.output_slot(name, 1)
+            self.add_unguarded(control_flow.switch(slots[0], slots[1], (no, yes)), node, slots)
+            for slot in (no, yes):
+                self.refer(slot, slots[0])
+        elif node.op == "_SwitchN":
+            count = node.attr["num_outs"].i
+            outputs = [self.output_slot(name, i) for i in range(count)]
+            self.add_unguarded(control_flow.switch_n(slots[0], slots[1], outputs), node, slots)
+        elif node.op in control_flow.MERGES:
+            sources = [self.source_slot(s, node) for s in inputs]
+            if node.op == "Merge":
+                sources = [self.value_slot(s, node) for s in inputs]
+            output = self.output_slot(name, 0)
+            number = self.output_slot(name, 1) if (name, 1) in self.used else None
+            self.add_unguarded(control_flow.merge(sources, output, number), node, sources)
+            self.refer(output, sources[0])
+        else:
+            # What enters, leaves and goes on in a loop is where it was: iterations move only Merges.
+            for output in range(2 if node.op in control_flow.SWITCHES else 1):
+                if (name, output) not in self.fed:
+                    self.slots[name, output] = slots[0]
+
+    def add_unguarded(self, step: Step, node: NodeDef, inputs: Sequence[int]) -> None:
+        """Adds a step that knows by itself what to do with dead inputs."""
+        self.steps.append(step)
+        self.places[step] = Place(node.name, node.op, inputs)
+
+    def frame_items(self, frame: LoopFrame, sections: _Sections | None = None) -> None:
+        """Compiles the nodes and loops of a frame, in an order; in a loop, each into its section."""
+        for item in self.ordered(frame.nodes, frame.children):
+            if sections is not None:
+                self.steps = sections.of(item)
+            if isinstance(item, LoopFrame):
+                self.loop(item)
+            elif item.op in control_flow.MERGES and sections is not None and sections.is_variable(item):
+                self.loop_variable(item, sections)
+            else:
+                self.node(item)
+
+    def loop(self, frame: LoopFrame) -> None:
+        """Compiles a loop into one step."""
+        assert self.flow is not None
+        outer = self.steps
+        for node in frame.enters:
+            # A reference that enters is a reference inside; a value is taken before the loop.
+            self.steps = outer
+            self.control_node(node)
+        sections = _Sections(self, frame)
+        self.frame_items(frame, sections)
+        loop = sections.steps
+        for merge, following in sections.variables:
+            first = next(s for s in self.work.inputs[merge.name] if s != following)
+            loop.variables.append((self.slots[merge.name, 0], self.slots[first], self.slots[following]))
+        conditions = [node for node in frame.nodes if node.op == "LoopCond"]
+        if len(conditions) != 1:
+            raise GraphError(f"the loop {frame.name!r} has {len(conditions)} LoopCond nodes; one was expected")
+        loop.condition = self.slots[conditions[0].name, 0]
+        entering = [self.slots[node.name, 0] for node in frame.enters]
+        self.steps = outer
+        step = loop.step(entering if frame.context else (), sections.marks())
+        self.steps.append(step)
+        self.places[step] = Place(conditions[0].name, "LoopCond", entering)
+
+    def loop_variable(self, merge: NodeDef, sections: _Sections) -> None:
+        """A loop's Merge: a slot of its own, which the loop's step sets."""
+        slot = self.output_slot(merge.name, 0)
+        if (merge.name, 1) in self.used:
+            raise UnsupportedOp(f"Merge {merge.name!r} of a loop is asked which input it took; that is not supported")
+        following = next(
+            s for s in self.work.inputs[merge.name] if self.index.nodes[s[0]].op in control_flow.NEXT_ITERATIONS
+        )
+        first = next(s for s in self.work.inputs[merge.name] if s != following)
+        self.refer(slot, self.slots[first])
+        sections.variables.append((merge, following))
+
+    def changes(self, node: NodeDef) -> bool:
+        """Whether running a node again may give something else, or do something again."""
+        op = self.ops.get(node.op)
+        return node.op in FUNCTION_OPS or (op is not None and (op.state or op.impure))
+
+    # The ends
+
+    def fetch(self, tensor: TensorName) -> int:
+        """The slot of a fetched value: of a variable's handle or reference, the variable's value."""
+        slot = self.slots.get(tensor)
+        node = self.index.nodes[tensor.op]
+        if slot is None:
+            raise GraphError(f"'{tensor}' can't be fetched: {node.op} {node.name!r} has no such output")
+        handle = self.constants.get(slot, self.references.get(slot))
+        if not isinstance(handle, Handle) or handle.dtype is None:
+            return slot
+        if self.hoists_reads and not self.by_reference:
+            value = self.new_slot(None)
+            self.reads.append(Read(value, handle.key, handle.name))
+        elif not self.hoists_reads and slot not in self.references:
+            return slot  # a function gives its handles as they are
+        else:
+            value = self.new_slot(None)
+            self.needs_state = True
+            self.add(steps.read_reference(slot, value), node, (slot,), (value,))
+        return value
+
+    def release_dead(self, fetched: Iterable[int]) -> None:
+        """Adds steps that let go of values after their last use, every few steps."""
+        last: dict[int, int] = {}
+        if self.flow is not None and self.flow.root.children:
+            return  # slots inside of loops are used by steps that the loop's step holds
+        for position, step in enumerate(self.steps):
+            for slot in self.places[step].inputs:
+                last[slot] = position
+            if self.flow is not None:
+                for slot in self.watched(self.index.nodes[self.places[step].name]):
+                    last[slot] = position
+        keep = {STATE_SLOT, *self.constants, *fetched}
+        dead: dict[int, list[int]] = {}
+        for slot, position in last.items():
+            block = (position // _RELEASE_EVERY + 1) * _RELEASE_EVERY
+            if slot not in keep and block < len(self.steps):
+                dead.setdefault(block, []).append(slot)
+        for block in sorted(dead, reverse=True):
+            self.steps.insert(block, steps.release(dead[block]))
+
+
+class _Sections:
+    """Which section of a loop each of its nodes belongs to."""
+
+    def __init__(self, compiler: _Compiler, frame: LoopFrame):
+        self.steps = LoopSteps()
+        self.variables: list[tuple[NodeDef, Tensor]] = []
+        self._compiler = compiler
+        self._frame = frame
+        self._own = {node.name for node in frame.nodes}
+        for child in frame.children:
+            self._own.update(_names_in(child))
+        self._of: dict[str, list[Step]] = {}
+
+    def of(self, item: Any) -> list[Step]:
+        """The section of a node or inner loop: the latest of those of what it takes or waits for."""
+        compiler, loop = self._compiler, self.steps
+        order = [loop.setup, loop.test, loop.body, loop.after]
+        rank = 0
+        nodes = [item] if isinstance(item, NodeDef) else _entering(item)
+        for node in nodes:
+            if isinstance(item, NodeDef) and self.is_variable(node):
+                rank = max(rank, 1)
+                continue
+            sources = [s for s in compiler.work.inputs[node.name] if s not in compiler.fed]
+            for op, output in [*sources, *((c, -1) for c in compiler.work.controls.get(node.name, ()))]:
+                if op in self._of:
+                    rank = max(rank, next(i for i, section in enumerate(order) if section is self._of[op]))
+                assert compiler.flow is not None
+                if op in compiler.flow.loop_switches and op in self._own:
+                    rank = max(rank, 2 if output == 1 else 3 if output == 0 else 1)
+            if rank == 0 and compiler.changes(node):
+                rank = 1  # what draws random numbers or writes does so in every iteration
+        section = order[rank]
+        for name in [item.name] if isinstance(item, NodeDef) else _names_in(item):
+            self._of[name] = section
+        return section
+
+    def is_variable(self, node: NodeDef) -> bool:
+        """Whether a Merge is a loop's variable: one of its inputs comes from an iteration before."""
+        nodes = self._compiler.index.nodes
+        return node.op in control_flow.MERGES and any(
+            nodes[op].op in control_flow.NEXT_ITERATIONS for op, _ in self._compiler.work.inputs[node.name]
+        )
+
+    def marks(self) -> list[int]:
+        """The slots of what leaves the loop: dead where the loop is not run."""
+        compiler = self._compiler
+        exits = [node for node in self._frame.nodes if node.op in control_flow.EXITS]
+        return [compiler.slots[node.name, 0] for node in exits if (node.name, 0) in compiler.slots]
+
+
+def _names_in(frame: LoopFrame) -> list[str]:
+    """The nodes of a loop and of the loops inside it."""
+    names = [node.name for node in (*frame.nodes, *frame.enters)]
+    for child in frame.children:
+        names += _names_in(child)
+    return names
+
+
+def _entering(frame: LoopFrame) -> list[NodeDef]:
+    """The nodes by which a loop takes anything from outside."""
+    return frame.enters
+
+
+def _constant(index: GraphIndex, node: NodeDef) -> Any:
+    cached = index.constants.get(node.name)
+    if cached is None:
+        if "value" not in node.attr:
+            raise GraphError(f"Const {node.name!r} has no value; the graph is incomplete")
+        try:
+            cached = tensor_from_proto(node.attr["value"].tensor)
+        except GraphrackError as error:
+            raise GraphError(f"Const {node.name!r}: {error}") from error
+        index.constants[node.name] = cached
+    return cached
+
+
+def _missing_ops(missing: dict[str, list[str]]) -> UnsupportedOp:
+    parts = []
+    for op, nodes in sorted(missing.items()):
+        shown = ", ".join(repr(n) for n in nodes[:3])
+        parts.append(f"{op} ({shown}{f' and {len(nodes) - 3} more' if len(nodes) > 3 else ''})")
+    return UnsupportedOp(
+        f"graphrack lacks {len(missing)} op{'s' if len(missing) > 1 else ''} that this run needs: {'; '.join(parts)}"
+        "; fetch or feed tensors that don't need them, or feed what they compute"
+    )

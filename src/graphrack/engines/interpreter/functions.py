@@ -1,0 +1,178 @@
+"""Ops whose bodies are functions of the graph's library: If, While, Case, For, and calls that were not inlined.
+
+A function is compiled to a plan of its own, once for each set of attributes; the node's kernel runs that plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrack.engines.interpreter.plan import Fetch, Plan
+from graphrack.errors import GraphError
+from graphrack.formats.protos.graph_pb2 import FunctionDefLibrary, NameAttrList, NodeDef
+from graphrack.graph.functions import FunctionLibrary
+from graphrack.graph.index import PLACEHOLDERS, GraphIndex
+from graphrack.graph.names import TensorName, parse_tensor
+from graphrack.ops import registry
+from graphrack.ops.registry import Kernel
+from graphrack.ops.runtime import RunState
+
+FUNCTION_OPS: dict[str, tuple[str, ...]] = {
+    "If": ("then_branch", "else_branch"),
+    "StatelessIf": ("then_branch", "else_branch"),
+    "While": ("cond", "body"),
+    "StatelessWhile": ("cond", "body"),
+    "Case": ("branches",),
+    "StatelessCase": ("branches",),
+    "For": ("body",),
+    "PartitionedCall": ("f",),
+    "StatefulPartitionedCall": ("f",),
+}
+"""Ops that run functions, and the attributes that name these."""
+
+CompileBody = Callable[[GraphIndex, Sequence[Fetch], Sequence[TensorName], "Functions"], Plan]
+
+
+class _Function:
+    """One function, compiled when it is first called or when its callers are."""
+
+    __slots__ = ("_compile", "plan")
+
+    def __init__(self, compile_body: Callable[[], Plan]):
+        self._compile = compile_body
+        self.plan: Plan | None = None
+
+    def __call__(self, arguments: Sequence[Any], state: RunState) -> list[Any]:
+        if self.plan is None:
+            self.plan = self._compile()
+        return self.plan.call(arguments, state)
+
+
+class Functions:
+    """The functions that one plan runs.
+
+    Attributes:
+        writes: whether any of those examined so far changes variables or other resources.
+    """
+
+    def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody):
+        self.writes = False
+        self._library = FunctionLibrary(library)
+        self._compile_body = compile_body
+        self._made: dict[bytes, _Function] = {}
+        self._examined: set[bytes] = set()
+
+    def examine(self, node: NodeDef, missing: dict[str, list[str]]) -> None:
+        """Finds out what a node's functions do; adds the ops that graphrack lacks to `missing`."""
+        for function in self._named(node):
+            key = function.SerializeToString(deterministic=True)
+            if key in self._examined:
+                continue
+            self._examined.add(key)
+            for inner in self._library.graph(function.name, function.attr).graph_def.node:
+                if inner.op in FUNCTION_OPS:
+                    self.examine(inner, missing)
+                    continue
+                op = registry.lookup(inner.op)
+                if op is not None:
+                    self.writes = self.writes or op.writes
+                elif inner.op not in _PLANNED:
+                    missing.setdefault(inner.op, []).append(f"{function.name}/{inner.name}")
+
+    def kernel(self, node: NodeDef) -> Kernel:
+        """What runs a node: a function of the run's state and the node's inputs, giving its outputs."""
+        functions = [self._function(f) for f in self._named(node)]
+        if node.op in ("If", "StatelessIf"):
+            return _if(*functions)
+        if node.op in ("While", "StatelessWhile"):
+            return _while(*functions)
+        if node.op in ("Case", "StatelessCase"):
+            return _case(functions)
+        if node.op == "For":
+            return _for(*functions)
+        (function,) = functions
+        return lambda state, *arguments: function(arguments, state)
+
+    @staticmethod
+    def _named(node: NodeDef) -> list[NameAttrList]:
+        found: list[NameAttrList] = []
+        for attribute in FUNCTION_OPS[node.op]:
+            if attribute not in node.attr:
+                raise GraphError(
+                    f"node {node.name!r} ({node.op}) lacks its attribute {attribute!r}; the graph is incomplete"
+                )
+            value = node.attr[attribute]
+            found += list(value.list.func) if attribute == "branches" else [value.func]
+        return found
+
+    def _function(self, function: NameAttrList) -> _Function:
+        key = function.SerializeToString(deterministic=True)
+        made = self._made.get(key)
+        if made is None:
+
+            def compile_body() -> Plan:
+                graph = self._library.graph(function.name, function.attr)
+                fetches: list[Fetch] = [parse_tensor(name) for name in graph.outputs]
+                fetches += graph.control_outputs
+                feeds = [parse_tensor(name) for name in graph.inputs]
+                return self._compile_body(GraphIndex(graph.graph_def), fetches, feeds, self)
+
+            # One that calls itself finds itself here, and is compiled by then when it is called.
+            made = self._made[key] = _Function(compile_body)
+            made.plan = compile_body()
+        return made
+
+
+_PLANNED = PLACEHOLDERS | {
+    "Const", "VarHandleOp", "Variable", "VariableV2", "Switch", "RefSwitch", "Merge", "RefMerge", "Enter", "RefEnter",
+    "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond", "ControlTrigger", "_SwitchN",
+}  # fmt: skip
+
+
+def _truth(value: Any) -> bool:
+    """A condition as TensorFlow takes it: a scalar is true unless zero or empty text, a tensor unless empty."""
+    array = np.asarray(value)
+    if array.ndim:
+        return array.size > 0
+    return bool(array[()])
+
+
+def _if(then_branch: _Function, else_branch: _Function) -> Kernel:
+    def If(state: RunState, cond: Any, *arguments: Any) -> list[Any]:
+        return (then_branch if _truth(cond) else else_branch)(arguments, state)
+
+    return If
+
+
+def _while(cond: _Function, body: _Function) -> Kernel:
+    def While(state: RunState, *arguments: Any) -> Sequence[Any]:
+        values: Sequence[Any] = arguments
+        while _truth(cond(values, state)[0]):
+            values = body(values, state)
+        return values
+
+    return While
+
+
+def _case(branches: Sequence[_Function]) -> Kernel:
+    def Case(state: RunState, branch_index: Any, *arguments: Any) -> list[Any]:
+        number = int(branch_index)
+        return branches[number if 0 <= number < len(branches) else -1](arguments, state)
+
+    return Case
+
+
+def _for(body: _Function) -> Kernel:
+    def For(state: RunState, start: Any, limit: Any, delta: Any, *arguments: Any) -> Sequence[Any]:
+        first, last, step = int(start), int(limit), int(delta)
+        if step == 0 or (last - first) * step < 0:
+            raise ValueError(f"a loop from {first} to {last} by {step} has no end; delta must lead from start to limit")
+        values: Sequence[Any] = arguments
+        for i in range(first, last, step):
+            values = body([np.int32(i), *values], state)
+        return values
+
+    return For
