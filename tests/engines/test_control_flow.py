@@ -67,7 +67,7 @@ def test_cond_takes_the_branch_that_the_predicate_says(tmp_path: Path, v2: bool)
 def test_conds_nest(tmp_path: Path, v2: bool) -> None:
     def build() -> Any:
         x = tf.placeholder(tf.float32, [], name="x")
-        inner = lambda: tf.cond(x > 5, lambda: tf.cond(x > 7, lambda: x, lambda: x * 10), lambda: tf.constant(-1.0))  # noqa: E731
+        inner = lambda: tf.cond(x > 5, lambda: tf.cond(x > 7, lambda: x, lambda: x * 10), lambda: tf.constant(-1.0))
         outer = tf.cond(x > 2, inner, lambda: tf.cond(x > 0, lambda: x * 100, lambda: tf.constant(0.5)))
         return outer, tf.case([(x > 6, lambda: 1), (x > 4, lambda: 2)], default=lambda: 3)
 

@@ -179,7 +179,7 @@ class _Compiler:
         waiting = [0] * len(items)
         consumers: list[list[int]] = [[] for _ in items]
         for i, item in enumerate(items):
-            sources = set()
+            sources: set[int] = set()
             for node in [item] if isinstance(item, NodeDef) else _entering(item):
                 names = [op for op, k in self.work.inputs[node.name] if (op, k) not in self.fed]
                 sources.update(owner[n] for n in (*names, *self.work.controls.get(node.name, ())) if n in owner)

@@ -163,14 +163,16 @@ class LoopSteps:
                     try:
                         step(frame)
                     except Exception as error:
-                        raise located(error, step)
+                        locate(error, step)
+                        raise
                 if not _scalar(frame[condition]):
                     break
                 for step in body:
                     try:
                         step(frame)
                     except Exception as error:
-                        raise located(error, step)
+                        locate(error, step)
+                        raise
                 values = [frame[slot] for slot in following]
                 for slot, value in zip(slots, values, strict=True):
                     frame[slot] = value
@@ -184,14 +186,14 @@ def _run(step: Step, frame: Frame) -> None:
     try:
         step(frame)
     except Exception as error:
-        raise located(error, step)
+        locate(error, step)
+        raise
 
 
-def located(error: Exception, step: Step) -> Exception:
-    """The error with the innermost step that it comes from, for the plan's message."""
+def locate(error: Exception, step: Step) -> None:
+    """Notes on an error the innermost step that it comes from, for the plan's message."""
     if not hasattr(error, "graphrack_step"):
         error.graphrack_step = step  # type: ignore[attr-defined]
-    return error
 
 
 # Where nodes are

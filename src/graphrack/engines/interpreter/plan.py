@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphrack.engines.interpreter.control_flow import located
+from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
 from graphrack.errors import GraphrackError, OpError, UninitializedError
 from graphrack.graph.names import TensorName
@@ -140,7 +140,7 @@ class Plan:
             raise
         except Exception as error:
             if step is not None:
-                located(error, step)
+                locate(error, step)
             raise self._failure(frame, error) from error
 
     def arrays(self) -> list[np.ndarray[Any, Any]]:
