@@ -61,7 +61,7 @@ def call(*arguments: object, stdin: bytes | str | None = None, code: int | None 
 def process(*arguments: object, **options: Any) -> Outcome:
     """A command run in a process of its own."""
     command = [sys.executable, "-m", "graphrack", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, **options)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 

@@ -92,10 +92,17 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback(tmp_path: Path) -> N
     running = subprocess.Popen(
         [*PROGRAM, "run", CUBIC, "--feed", f"x=@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    with open(fifo, "wb"):  # waits until the command reads
-        time.sleep(0.2)
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=60)
+    writer = None
+    while writer is None and running.poll() is None:  # until the command reads
+        try:
+            writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.05)
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    if writer is not None:
+        os.close(writer)
     assert running.returncode == 130
     assert (out, err) == ("", "graphrack: interrupted\n")
 
@@ -106,6 +113,10 @@ def test_an_output_that_only_knows_ascii_gets_escapes() -> None:
     assert outcome.out.isascii()
 
 
+def without(*names: str) -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key not in names}
+
+
 def in_terminal(*arguments: str, columns: int = 60, **env: str) -> str:
     command = " ".join([*PROGRAM, *arguments])
     done = subprocess.run(
@@ -114,7 +125,7 @@ def in_terminal(*arguments: str, columns: int = 60, **env: str) -> str:
         text=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, "TERM": "xterm", **env},
+        env={**without("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"), "TERM": "xterm", **env},
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
