@@ -10,7 +10,7 @@ from graphrack.errors import GraphError, UnknownName, closest
 from graphrack.formats import op_table
 from graphrack.formats.dtypes import UNKNOWN, DType, dtype_of
 from graphrack.formats.protos.graph_pb2 import FunctionDefLibrary, GraphDef, NodeDef
-from graphrack.formats.tensor import shape_from_proto
+from graphrack.formats.tensor import shape_from_proto, tensor_from_proto
 from graphrack.formats.tensor_spec import TensorSpec
 from graphrack.graph.names import TensorName, parse_input, parse_tensor
 
@@ -53,7 +53,7 @@ class GraphIndex:
         self.graph_def = graph_def
         self._keeps = keeps  # what stays in memory as long as this does
         self.constants: dict[str, Any] = {}
-        """Decoded values of constants, by name; filled by those who decode them."""
+        """Decoded values of constants, by name."""
         self.nodes: dict[str, NodeDef] = {node.name: node for node in graph_def.node}
         if len(self.nodes) != len(graph_def.node):
             seen: set[str] = set()
@@ -94,6 +94,19 @@ class GraphIndex:
             what = "no output" if count == 0 else f"{count} output{'s' if count > 1 else ''}, the last ':{count - 1}'"
             raise UnknownName(f"the graph has no tensor {name!r}: {node.op} {tensor.op!r} has {what}")
         return tensor
+
+    def constant(self, node: NodeDef) -> Any:
+        """The value of a Const, decoded once. Raises `GraphError` where it has none that can be."""
+        found = self.constants.get(node.name)
+        if found is None:
+            if "value" not in node.attr:
+                raise GraphError(f"Const {node.name!r} has no value; the graph is incomplete")
+            try:
+                found = tensor_from_proto(node.attr["value"].tensor)
+            except GraphError as error:
+                raise GraphError(f"Const {node.name!r}: {error}") from error
+            self.constants[node.name] = found
+        return found
 
     def output_count(self, node: NodeDef) -> int | None:
         """How many outputs a node has; None where TensorFlow's op table doesn't know its op."""

@@ -11,20 +11,20 @@ the loss before the step.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphrack.engines.interpreter import control_flow, steps
-from graphrack.engines.interpreter.control_flow import ControlFlow, LoopFrame, LoopSteps
+from graphrack.engines.interpreter.control_flow import ControlFlow, LoopFrame
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, Functions
-from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read
+from graphrack.engines.interpreter.order import Sections, ordered
+from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read, missing_ops
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.errors import FeedError, GraphError, GraphrackError, UnsupportedOp
 from graphrack.formats.protos.graph_pb2 import NodeDef
-from graphrack.formats.tensor import attr_value, tensor_from_proto
+from graphrack.formats.tensor import attr_value
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
 from graphrack.graph.names import TensorName
 from graphrack.graph.prune import needed
@@ -117,7 +117,8 @@ class _Compiler:
         if self.flow is not None:
             self.frame_items(self.flow.root)
         else:
-            for node in self.ordered(self.work.order) if self.writes else self.work.order:
+            for node in self.ordered(self.work.order, ()) if self.writes else self.work.order:
+                assert isinstance(node, NodeDef)
                 self.node(node)
         fetched = {f: self.fetch(f) for f in self.fetches if not isinstance(f, str)}
         self.release_dead(fetched.values())
@@ -159,7 +160,7 @@ class _Compiler:
                 else:
                     found[name] = op
         if missing:
-            raise _missing_ops(missing)
+            raise missing_ops(missing)
         if unfed:
             raise FeedError(
                 f"placeholders must be fed: {', '.join(repr(f'{n}:0') for n in unfed)}; "
@@ -169,47 +170,10 @@ class _Compiler:
 
     # Order
 
-    def ordered(self, nodes: Sequence[NodeDef], loops: Sequence[LoopFrame] = ()) -> list[Any]:
-        """Nodes and loops in an order in which those that write come as late as the graph lets them."""
-        items: list[Any] = [*nodes, *loops]
-        owner: dict[str, int] = {}
-        for i, item in enumerate(items):
-            for name in [item.name] if isinstance(item, NodeDef) else _names_in(item):
-                owner[name] = i
-        waiting = [0] * len(items)
-        consumers: list[list[int]] = [[] for _ in items]
-        for i, item in enumerate(items):
-            sources: set[int] = set()
-            for node in [item] if isinstance(item, NodeDef) else _entering(item):
-                names = [op for op, k in self.work.inputs[node.name] if (op, k) not in self.fed]
-                sources.update(owner[n] for n in (*names, *self.work.controls.get(node.name, ())) if n in owner)
-            if isinstance(item, NodeDef) and item.op in control_flow.MERGES:
-                sources = {s for s in sources if not self.is_next_iteration(items[s])}
-            sources.discard(i)
-            waiting[i] = len(sources)
-            for source in sources:
-                consumers[source].append(i)
-        ready = [(self.item_writes(items[i]), i) for i, count in enumerate(waiting) if count == 0]
-        heapq.heapify(ready)
-        order = []
-        while ready:
-            _, i = heapq.heappop(ready)
-            order.append(items[i])
-            for consumer in consumers[i]:
-                waiting[consumer] -= 1
-                if waiting[consumer] == 0:
-                    heapq.heappush(ready, (self.item_writes(items[consumer]), consumer))
-        if len(order) < len(items):
-            stuck = next(item for i, item in enumerate(items) if waiting[i] > 0)
-            raise GraphError(f"the graph has a cycle through {stuck.name!r} that is no loop of its own")
-        return order
+    def ordered(self, nodes: Sequence[NodeDef], loops: Sequence[LoopFrame]) -> list[NodeDef | LoopFrame]:
+        return ordered(nodes, loops, self.work, self.fed, self.item_writes)
 
-    @staticmethod
-    def is_next_iteration(item: Any) -> bool:
-        """Whether an item hands a loop's variable on: no Merge waits for it."""
-        return isinstance(item, NodeDef) and item.op in control_flow.NEXT_ITERATIONS
-
-    def item_writes(self, item: Any) -> bool:
+    def item_writes(self, item: NodeDef | LoopFrame) -> bool:
         """Whether a node changes variables; a loop is taken to."""
         if isinstance(item, LoopFrame):
             return self.writes
@@ -311,7 +275,7 @@ class _Compiler:
             self.kernel_node(node, self.ops[op_name])
 
     def const(self, node: NodeDef) -> None:
-        value = _constant(self.index, node)
+        value = self.index.constant(node)
         if self.flow is None or not self.flow.contexts[node.name]:
             self.constant((node.name, 0), value)
             return
@@ -453,14 +417,14 @@ class _Compiler:
         self.steps.append(step)
         self.places[step] = Place(node.name, node.op, inputs)
 
-    def frame_items(self, frame: LoopFrame, sections: _Sections | None = None) -> None:
+    def frame_items(self, frame: LoopFrame, sections: Sections | None = None) -> None:
         """Compiles the nodes and loops of a frame, in an order; in a loop, each into its section."""
         for item in self.ordered(frame.nodes, frame.children):
             if sections is not None:
                 self.steps = sections.of(item)
             if isinstance(item, LoopFrame):
                 self.loop(item)
-            elif item.op in control_flow.MERGES and sections is not None and sections.is_variable(item):
+            elif sections is not None and self.is_variable(item):
                 self.loop_variable(item, sections)
             else:
                 self.node(item)
@@ -473,7 +437,7 @@ class _Compiler:
             # A reference that enters is a reference inside; a value is taken before the loop.
             self.steps = outer
             self.control_node(node)
-        sections = _Sections(self, frame)
+        sections = Sections(frame, self.work, self.fed, self.flow.loop_switches, self.is_variable, self.changes)
         self.frame_items(frame, sections)
         loop = sections.steps
         for merge, following in sections.variables:
@@ -485,11 +449,13 @@ class _Compiler:
         loop.condition = self.slots[conditions[0].name, 0]
         entering = [self.slots[node.name, 0] for node in frame.enters]
         self.steps = outer
-        step = loop.step(entering if frame.context else (), sections.marks())
+        exits = [node.name for node in frame.nodes if node.op in control_flow.EXITS]
+        leaving = [self.slots[name, 0] for name in exits if (name, 0) in self.slots]
+        step = loop.step(entering if frame.context else (), leaving)
         self.steps.append(step)
         self.places[step] = Place(conditions[0].name, "LoopCond", entering)
 
-    def loop_variable(self, merge: NodeDef, sections: _Sections) -> None:
+    def loop_variable(self, merge: NodeDef, sections: Sections) -> None:
         """A loop's Merge: a slot of its own, which the loop's step sets."""
         slot = self.output_slot(merge.name, 0)
         if (merge.name, 1) in self.used:
@@ -500,6 +466,12 @@ class _Compiler:
         first = next(s for s in self.work.inputs[merge.name] if s != following)
         self.refer(slot, self.slots[first])
         sections.variables.append((merge, following))
+
+    def is_variable(self, node: NodeDef) -> bool:
+        """Whether a Merge is a loop's variable: one of its inputs comes from the iteration before."""
+        return node.op in control_flow.MERGES and any(
+            self.index.nodes[op].op in control_flow.NEXT_ITERATIONS for op, _ in self.work.inputs[node.name]
+        )
 
     def changes(self, node: NodeDef) -> bool:
         """Whether running a node again may give something else, or do something again."""
@@ -547,91 +519,3 @@ class _Compiler:
                 dead.setdefault(block, []).append(slot)
         for block in sorted(dead, reverse=True):
             self.steps.insert(block, steps.release(dead[block]))
-
-
-class _Sections:
-    """Which section of a loop each of its nodes belongs to."""
-
-    def __init__(self, compiler: _Compiler, frame: LoopFrame):
-        self.steps = LoopSteps()
-        self.variables: list[tuple[NodeDef, Tensor]] = []
-        self._compiler = compiler
-        self._frame = frame
-        self._own = {node.name for node in frame.nodes}
-        for child in frame.children:
-            self._own.update(_names_in(child))
-        self._of: dict[str, list[Step]] = {}
-
-    def of(self, item: Any) -> list[Step]:
-        """The section of a node or inner loop: the latest of those of what it takes or waits for."""
-        compiler, loop = self._compiler, self.steps
-        order = [loop.setup, loop.test, loop.body, loop.after]
-        rank = 0
-        nodes = [item] if isinstance(item, NodeDef) else _entering(item)
-        for node in nodes:
-            if isinstance(item, NodeDef) and self.is_variable(node):
-                rank = max(rank, 1)
-                continue
-            sources = [s for s in compiler.work.inputs[node.name] if s not in compiler.fed]
-            for op, output in [*sources, *((c, -1) for c in compiler.work.controls.get(node.name, ()))]:
-                if op in self._of:
-                    rank = max(rank, next(i for i, section in enumerate(order) if section is self._of[op]))
-                assert compiler.flow is not None
-                if op in compiler.flow.loop_switches and op in self._own:
-                    rank = max(rank, 2 if output == 1 else 3 if output == 0 else 1)
-            if rank == 0 and compiler.changes(node):
-                rank = 1  # what draws random numbers or writes does so in every iteration
-        section = order[rank]
-        for name in [item.name] if isinstance(item, NodeDef) else _names_in(item):
-            self._of[name] = section
-        return section
-
-    def is_variable(self, node: NodeDef) -> bool:
-        """Whether a Merge is a loop's variable: one of its inputs comes from an iteration before."""
-        nodes = self._compiler.index.nodes
-        return node.op in control_flow.MERGES and any(
-            nodes[op].op in control_flow.NEXT_ITERATIONS for op, _ in self._compiler.work.inputs[node.name]
-        )
-
-    def marks(self) -> list[int]:
-        """The slots of what leaves the loop: dead where the loop is not run."""
-        compiler = self._compiler
-        exits = [node for node in self._frame.nodes if node.op in control_flow.EXITS]
-        return [compiler.slots[node.name, 0] for node in exits if (node.name, 0) in compiler.slots]
-
-
-def _names_in(frame: LoopFrame) -> list[str]:
-    """The nodes of a loop and of the loops inside it."""
-    names = [node.name for node in (*frame.nodes, *frame.enters)]
-    for child in frame.children:
-        names += _names_in(child)
-    return names
-
-
-def _entering(frame: LoopFrame) -> list[NodeDef]:
-    """The nodes by which a loop takes anything from outside."""
-    return frame.enters
-
-
-def _constant(index: GraphIndex, node: NodeDef) -> Any:
-    cached = index.constants.get(node.name)
-    if cached is None:
-        if "value" not in node.attr:
-            raise GraphError(f"Const {node.name!r} has no value; the graph is incomplete")
-        try:
-            cached = tensor_from_proto(node.attr["value"].tensor)
-        except GraphrackError as error:
-            raise GraphError(f"Const {node.name!r}: {error}") from error
-        index.constants[node.name] = cached
-    return cached
-
-
-def _missing_ops(missing: dict[str, list[str]]) -> UnsupportedOp:
-    parts = []
-    for op, nodes in sorted(missing.items()):
-        shown = ", ".join(repr(n) for n in nodes[:3])
-        parts.append(f"{op} ({shown}{f' and {len(nodes) - 3} more' if len(nodes) > 3 else ''})")
-    return UnsupportedOp(
-        f"graphrack lacks {len(missing)} op{'s' if len(missing) > 1 else ''} that this run needs: {'; '.join(parts)}"
-        "; fetch or feed tensors that don't need them, or feed what they compute"
-    )

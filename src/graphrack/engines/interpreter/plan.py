@@ -13,7 +13,7 @@ import numpy as np
 
 from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
-from graphrack.errors import GraphrackError, OpError, UninitializedError
+from graphrack.errors import GraphrackError, OpError, UninitializedError, UnsupportedOp
 from graphrack.graph.names import TensorName
 from graphrack.ops.runtime import Handle, RunState
 
@@ -176,6 +176,18 @@ def uninitialized(names: Any) -> UninitializedError:
     listed = ", ".join(repr(n) for n in sorted(set(names)))
     return UninitializedError(
         f"variables have no values: {listed}; give them some with restore(checkpoint) or initialize()"
+    )
+
+
+def missing_ops(missing: Mapping[str, Sequence[str]]) -> UnsupportedOp:
+    """The error for ops that graphrack lacks, each with the nodes that use it."""
+    parts = []
+    for op, nodes in sorted(missing.items()):
+        shown = ", ".join(repr(n) for n in nodes[:3])
+        parts.append(f"{op} ({shown}{f' and {len(nodes) - 3} more' if len(nodes) > 3 else ''})")
+    return UnsupportedOp(
+        f"graphrack lacks {len(missing)} op{'s' if len(missing) > 1 else ''} that this run needs: {'; '.join(parts)}"
+        "; fetch or feed tensors that don't need them, or feed what they compute"
     )
 
 
