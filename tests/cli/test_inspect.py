@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow.compat.v1 as tf
 from cli.commands import CONV, CUBIC, FIXTURES, FROZEN, MODELS, ROOT, SAVED, call, identity_graph
 from google.protobuf import text_format
 from hypothesis import given, settings
@@ -288,6 +289,22 @@ def test_ops_that_graphrack_lacks_are_named(tmp_path: Path) -> None:
     assert facts(identity_graph(tmp_path, "float32"))["graph"]["missing_ops"] == {}
     with pytest.raises(gr.UnsupportedOp, match="NoSuchOp"):
         gr.load(identity_graph(tmp_path, "float32", op="NoSuchOp"))(x=1.0)
+
+
+def test_loops_that_the_interpreter_runs_are_not_lacking(tmp_path: Path) -> None:
+    functional = tf.control_flow_v2_enabled()
+    tf.disable_control_flow_v2()
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [], "x")
+        tf.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v * x), [0, 1.0], name="power")
+    if functional:
+        tf.enable_control_flow_v2()
+    (tmp_path / "g.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    assert {"Enter", "Merge", "Switch", "Exit", "NextIteration", "LoopCond"} <= set(
+        facts(tmp_path / "g.pb")["graph"]["ops"]
+    )
+    assert facts(tmp_path / "g.pb")["graph"]["missing_ops"] == {}
+    assert gr.load(tmp_path / "g.pb").run("power/Exit_1:0", {"x": 2.0}) == 8.0
 
 
 def test_functions_are_listed_and_calls_of_them_are_no_missing_ops(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from graphrack.cli.checkpoint_facts import Facts, bytes_of, elements_of, total
 from graphrack.cli.output import plain, text_of
+from graphrack.engines.interpreter.control_flow import CONTROL_FLOW
+from graphrack.engines.interpreter.functions import FUNCTION_OPS
 from graphrack.errors import GraphrackError
 from graphrack.formats.dtypes import DTYPES, dtype_of
 from graphrack.formats.graph_files import ModelFile
@@ -22,8 +24,7 @@ from graphrack.graph.saver import saver_nodes
 _T = TypeVar("_T")
 
 # Ops that need no kernel: the planner knows what they mean, or a call's function takes the call's place.
-_PLANNED = frozenset(("Const", "PartitionedCall", "StatefulPartitionedCall"))
-_PLANNED |= PLACEHOLDERS | REF_VARIABLES | RESOURCE_VARIABLES
+_PLANNED = PLACEHOLDERS | REF_VARIABLES | RESOURCE_VARIABLES | CONTROL_FLOW | frozenset(FUNCTION_OPS) | {"Const"}
 
 
 def graph_facts(file: ModelFile, problems: list[str]) -> Facts:
