@@ -35,9 +35,9 @@ class Instance:
         self.file = file
         self.graph = graph
         self.state = ModelState()
-        self.access = Access()
+        self.access = Access(files=frozenset(file.assets.values()))
         self.checkpoint = checkpoint
-        self.prepared = checkpoint is None and file.kind != "saved model"
+        self.prepared = checkpoint is None and file.kind == "graph def"
         self.preparing = threading.RLock()
 
     def prepare(self) -> None:

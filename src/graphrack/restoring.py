@@ -13,7 +13,7 @@ import numpy as np
 from graphrack.checkpoint import Checkpoint
 from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, Run
-from graphrack.errors import GraphError, RestoreError, UnknownName, closest
+from graphrack.errors import GraphError, GraphrackError, RestoreError, UnknownName, closest
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef, VariableDef
 from graphrack.graph.index import Variable
 from graphrack.graph.names import TensorName, parse_tensor
@@ -28,14 +28,20 @@ Array = np.ndarray[Any, Any]
 
 
 class _Source:
-    """The checkpoint as a model's restore nodes see it: their names, translated to the checkpoint's."""
+    """The checkpoint as a model's restore nodes see it: their names, translated to the checkpoint's.
 
-    def __init__(self, checkpoint: Checkpoint, names: Mapping[str, str]):
+    Where `all_of_it` is restored, what is no variable's (tables' entries) is there under its own name.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, names: Mapping[str, str], all_of_it: bool):
         self._checkpoint = checkpoint
         self._names = names
+        self._all_of_it = all_of_it
 
     def read_slice(self, name: str, spec: str = "") -> Array | None:
         source = self._names.get(name)
+        if source is None and self._all_of_it and name in self._checkpoint:
+            source = name
         return None if source is None else self._checkpoint.read_slice(source, spec)
 
 
@@ -72,7 +78,7 @@ def restore(
             f"{'; '.join(problems)}; nothing was restored: select=, scope= and rename= choose and map variables, "
             "strict=False leaves out what doesn't fit"
         )
-    _assign(instance, source, fitting)
+    _assign(instance, source, fitting, everything=select is None and scope is None)
 
 
 def _wanted(
@@ -156,13 +162,14 @@ def _reshapes(item: _Wanted, shape: tuple[int | None, ...]) -> bool:
     )
 
 
-def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted]) -> None:
+def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted], *, everything: bool) -> None:
     graph, state = instance.graph, instance.state
     by_graph = [(item, item.by) for item in items if item.by is not None]
     direct = {item.variable.key: checkpoint.read_slice(item.source) for item in items if item.by is None}
     values: dict[str, Any] = {}
     with state.lock:
-        if by_graph and graph.saver is not None:
+        # A Saver may have no variables, tables alone.
+        if graph.saver is not None and (by_graph or (everything and not graph.restored)):
             # Where all is restored the restore op itself runs, which may do more than assign.
             whole = len(by_graph) == len(graph.restored)
             fetches: list[TensorName | str]
@@ -170,7 +177,8 @@ def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted]) ->
             filename = graph.saver.filename
             plan = graph.once(("restore", tuple(fetches)), lambda: compile_plan(graph.index, fetches, (filename,)))
             token = checkpoint.prefix.encode()
-            access = Access({token: _Source(checkpoint, {by.key: item.source for item, by in by_graph})})
+            names = {by.key: item.source for item, by in by_graph}
+            access = Access({token: _Source(checkpoint, names, whole)})
             run = Run(state, dict(state.values), access)
             plan.run([np.array(token, object)], run.values, run)
             values = run.values
@@ -178,14 +186,19 @@ def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted]) ->
 
 
 def run_loader(instance: Instance) -> None:
-    """What a loader would run: restore, then a SavedModel's init op with its assets fed."""
+    """What a loader would run: restore, then a SavedModel's init op with its assets fed.
+
+    Where there is no init op, the initialisers of tables. One that fails (its file is no asset, say)
+    leaves its table without entries: whoever asks that is told to initialize(), and told the reason then.
+    """
     graph = instance.graph
-    if instance.checkpoint is not None and graph.index.variables:
+    if instance.checkpoint is not None and (graph.index.variables or graph.saver is not None):
         restore(instance, instance.checkpoint, None, None, None, True)
-    instance.access = Access(files=frozenset(instance.file.assets.values()))
-    operation = _loader_op(graph.meta_graph)
+    operation = _loader_op(graph.meta_graph) if instance.file.kind == "saved model" else None
     if operation is not None and parse_tensor(operation).op in graph.index.nodes:
         instance.execute([parse_tensor(operation).op], _assets(instance))
+    else:
+        _initialize_tables(instance)
 
 
 def _assets(instance: Instance) -> dict[TensorName, Any]:
@@ -209,14 +222,34 @@ def initialize(instance: Instance) -> None:
     """What `Model.initialize` does: each variable's initialiser, then the tables'."""
     graph = instance.graph
     operations = dict.fromkeys(_initializers(instance))
-    if not operations:
+    if not operations and (graph.index.variables or not _table_initializers(instance)):
         raise GraphError(
             "the graph has no initialisers; give its variables values with restore(checkpoint), or assign to variables"
         )
-    instance.execute(list(operations), {})
-    if graph.meta_graph is not None and "table_initializer" in graph.meta_graph.collection_def:
-        tables = graph.meta_graph.collection_def["table_initializer"].node_list.value
-        instance.execute([parse_tensor(name).op for name in tables], _assets(instance))
+    if operations:
+        instance.execute(list(operations), {})
+        instance.checkpoint = None  # its values have been replaced, whatever becomes of the tables
+    for error in _initialize_tables(instance):
+        raise error
+
+
+def _table_initializers(instance: Instance) -> list[str]:
+    meta_graph = instance.graph.meta_graph
+    if meta_graph is None or "table_initializer" not in meta_graph.collection_def:
+        return []
+    names = (parse_tensor(name).op for name in meta_graph.collection_def["table_initializer"].node_list.value)
+    return [name for name in dict.fromkeys(names) if name in instance.graph.index.nodes]
+
+
+def _initialize_tables(instance: Instance) -> list[GraphrackError]:
+    """Runs the tables' initialisers, each for itself; gives the errors of those that failed."""
+    errors = []
+    for name in _table_initializers(instance):
+        try:
+            instance.execute([name], _assets(instance))
+        except GraphrackError as error:
+            errors.append(error)
+    return errors
 
 
 def _initializers(instance: Instance) -> list[str]:
