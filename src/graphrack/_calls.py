@@ -56,7 +56,7 @@ def compile_call(graph: SharedGraph, signature: str | None, positional: bool, na
     missing = [k for k in interface.required(index, prediction.inputs) if prediction.inputs[k] not in feeds]
     if missing and set(feeds) <= set(prediction.inputs.values()):
         raise FeedError(
-            f"{prediction.source} takes {', '.join(map(repr, prediction.inputs))}; not fed: "
+            f"a call by {prediction.source} takes {', '.join(map(repr, prediction.inputs))}; not fed: "
             f"{', '.join(map(repr, missing))}"
         )
     keys = tuple(prediction.outputs)
@@ -90,7 +90,7 @@ def _input(index: GraphIndex, prediction: Prediction, name: str) -> TensorName:
     ending = [tensor for key, tensor in prediction.inputs.items() if key.rpartition("/")[2] == name]
     if len(ending) == 1:
         return ending[0]
-    raise UnknownName(f"{prediction.source} takes no input {name!r}{closest(name, prediction.inputs)}")
+    raise UnknownName(f"a call by {prediction.source} takes no input {name!r}{closest(name, prediction.inputs)}")
 
 
 def _only_input(index: GraphIndex, prediction: Prediction, fed: Sequence[TensorName]) -> TensorName:
@@ -98,7 +98,7 @@ def _only_input(index: GraphIndex, prediction: Prediction, fed: Sequence[TensorN
     needed = interface.required(index, unfed) or list(unfed)
     if len(needed) != 1:
         raise FeedError(
-            f"an unnamed value is for the one input that needs one; {prediction.source} takes {len(needed)}: "
+            f"an unnamed value is for the one input that needs one; a call by {prediction.source} takes {len(needed)}: "
             f"{', '.join(map(repr, needed)) or 'none'}; name it, as m(x=...)"
         )
     return unfed[needed[0]]

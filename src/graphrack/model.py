@@ -282,6 +282,30 @@ class Model:
             instance.checkpoint = None
             instance.prepared = True
 
+    # Other models from this one
+
+    def freeze(self, outputs: Any, *, fold: bool = False) -> Model:
+        """A new model with only what the outputs need, and the variables' values in the graph as constants.
+
+        Function calls are inlined, branches of constant predicates taken; control dependencies, devices and
+        nodes for training alone go. Signatures and collections stay as far as their tensors do.
+
+        Attributes:
+            outputs: a name or several: tensors, operations, outputs of signatures, or signatures.
+            fold: also compute what depends on constants alone, leave out identities, and fold batch norms into
+                the convolutions and matrix products before them. Outputs then agree within 1e-5.
+
+        Raises:
+            UnknownName: a name that is none of these.
+            GraphError: the outputs need nodes that write variables, or the graph would be larger than the
+                2 GB that a GraphDef may be: export such a model as a SavedModel.
+            UninitializedError: variables that the outputs need have no values.
+        """
+        from graphrack.deriving import frozen
+
+        with self._naming():
+            return frozen(self, outputs, fold)
+
     def save(self, prefix: str | os.PathLike[str], global_step: Any = None) -> str:
         """Saves graph and values as TensorFlow's Saver does, and TensorFlow restores them.
 

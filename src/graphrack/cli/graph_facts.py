@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 from graphrack.cli.checkpoint_facts import Facts, bytes_of, elements_of, total
 from graphrack.cli.output import plain, text_of
-from graphrack.engines.interpreter.control_flow import CONTROL_FLOW
-from graphrack.engines.interpreter.functions import FUNCTION_OPS
 from graphrack.errors import GraphrackError
 from graphrack.formats.dtypes import DTYPES, dtype_of
 from graphrack.formats.graph_files import ModelFile
@@ -18,13 +16,10 @@ from graphrack.formats.protos.graph_pb2 import FunctionDef, NodeDef
 from graphrack.formats.tensor import shape_from_proto
 from graphrack.formats.tensor_spec import TensorSpec
 from graphrack.graph import interface
-from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
+from graphrack.graph.index import GraphIndex
 from graphrack.graph.saver import saver_nodes
 
 _T = TypeVar("_T")
-
-# Ops that need no kernel: the planner knows what they mean, or a call's function takes the call's place.
-_PLANNED = PLACEHOLDERS | REF_VARIABLES | RESOURCE_VARIABLES | CONTROL_FLOW | frozenset(FUNCTION_OPS) | {"Const"}
 
 
 def graph_facts(file: ModelFile, problems: list[str]) -> Facts:
@@ -80,10 +75,10 @@ def graph_facts(file: ModelFile, problems: list[str]) -> Facts:
 
 def lacking(ops: Mapping[str, int], functions: Iterable[str]) -> dict[str, int]:
     """Those of the ops that graphrack lacks, with how often they stand in the graph."""
-    from graphrack.ops.registry import lookup
+    from graphrack.engines.interpreter.functions import has_op
 
-    known = {*_PLANNED, *functions}
-    return {op: count for op, count in sorted(ops.items()) if op not in known and lookup(op) is None}
+    known = set(functions)
+    return {op: count for op, count in sorted(ops.items()) if op not in known and not has_op(op)}
 
 
 def signature_facts(signatures: Mapping[str, interface.Signature]) -> list[Facts]:

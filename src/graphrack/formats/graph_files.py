@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -35,7 +36,7 @@ from graphrack.formats.proto_files import (
 from graphrack.formats.protos import graph_pb2, metagraph_pb2
 from graphrack.formats.saved_model import saved_meta_graph, saved_model_file
 
-__all__ = ["ModelFile", "checkpoint_exists", "open_model_file", "read_graph_def", "read_meta_graph"]
+__all__ = ["ModelFile", "checkpoint_exists", "made_in_memory", "open_model_file", "read_graph_def", "read_meta_graph"]
 
 
 Kind = Literal["meta graph", "graph def", "saved model"]
@@ -64,6 +65,8 @@ _recent: deque[Parsed] = deque(maxlen=8)
 # By digest and by the file's ending, which has a say in what the bytes are taken for.
 _parsed: WeakValueDictionary[tuple[str, str], Parsed] = WeakValueDictionary()
 
+_made = itertools.count(1)
+
 
 def _parse(data: bytes, path: str, digest: str) -> Parsed:
     key = (digest, os.path.splitext(path)[1])
@@ -80,7 +83,7 @@ class ModelFile:
 
     kind: Kind
     path: str
-    """The file that holds the graph."""
+    """The file that holds the graph; of one made in memory, the file of the graph that it was made from."""
     prefix: str | None
     """Of the checkpoint to restore from by convention; `None` where there is none."""
     assets: dict[str, str]
@@ -230,6 +233,20 @@ def _model_file(
     version = (info.tensorflow_version or None) if info is not None else None
     tags = tuple(info.tags) if info is not None else ()
     return ModelFile(kind, path, prefix, assets, digest, version, tags, source)
+
+
+def made_in_memory(
+    message: metagraph_pb2.MetaGraphDef, like: ModelFile, assets: dict[str, str] | None = None
+) -> ModelFile:
+    """A graph that lies in no file, made from that of another. It stays in memory as long as the ModelFile.
+
+    `message` must not change any more; `assets` are as in `ModelFile`.
+    """
+    # No other graph has this digest: graphs made in memory are not looked over for equal ones.
+    digest = f"made in memory {next(_made)}"
+    parsed = Parsed(message)
+    kind: Kind = "saved model" if like.kind == "saved model" else "meta graph"
+    return _model_file(kind, like.path, None, assets or {}, digest, parsed, parsed)
 
 
 def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:

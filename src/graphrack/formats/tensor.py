@@ -237,10 +237,13 @@ def _from_field(proto: graph_pb2.TensorProto, dtype: DType, count: int, shape: t
     return out.reshape(shape)
 
 
-def tensor_to_proto(array: Any, dtype: DType | None = None) -> graph_pb2.TensorProto:
+def tensor_to_proto(
+    array: Any, dtype: DType | None = None, into: graph_pb2.TensorProto | None = None
+) -> graph_pb2.TensorProto:
     """The constant that holds an array, the same that `tf.make_tensor_proto` makes of a NumPy array.
 
-    `dtype` (default: that of the array) is what the elements are cast to. Strings may be `bytes` or `str`
+    `dtype` (default: that of the array) is what the elements are cast to. `into` is an empty message to fill,
+    which spares a large one a copy. Strings may be `bytes` or `str`
     (encoded as UTF-8). Numbers of more than one element go to `tensor_content`, all else to a `*_val` field.
 
     Raises `GraphError` where TensorFlow has no such dtype, where strings are neither `bytes` nor `str`,
@@ -254,7 +257,9 @@ def tensor_to_proto(array: Any, dtype: DType | None = None) -> graph_pb2.TensorP
             raise GraphError(f"an array of dtype {values.dtype}, which no TensorFlow type holds") from None
     if dtype.number in (20, 21):
         raise GraphError(f"an array of {dtype} cannot be made a constant: its values live in one process only")
-    proto = graph_pb2.TensorProto(dtype=dtype.number, tensor_shape=shape_to_proto(values.shape))  # type: ignore[arg-type]
+    proto = graph_pb2.TensorProto() if into is None else into
+    proto.dtype = dtype.number  # type: ignore[assignment]
+    proto.tensor_shape.CopyFrom(shape_to_proto(values.shape))
     if dtype.is_string:
         proto.string_val.extend(_as_bytes(v) for v in values.ravel().tolist())
         return proto

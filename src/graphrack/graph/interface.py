@@ -33,7 +33,8 @@ _STANDARD_COLLECTIONS = frozenset((
 ))
 # fmt: on
 # Signatures that a loader runs, not its user.
-_INTERNAL_SIGNATURES = frozenset(("__saved_model_init_op", "__saved_model_train_op"))
+INIT_SIGNATURE = "__saved_model_init_op"
+_INTERNAL_SIGNATURES = frozenset((INIT_SIGNATURE, "__saved_model_train_op"))
 
 # fmt: off
 _NO_PREDICTION = REF_VARIABLES | RESOURCE_VARIABLES | PLACEHOLDERS | frozenset((

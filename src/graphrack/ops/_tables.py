@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from graphrack.errors import UninitializedError
-from graphrack.formats.dtypes import DType, from_numpy
+from graphrack.formats.dtypes import DTYPES, DType, from_numpy
 from graphrack.ops.hashing import hash64
 from graphrack.ops.runtime import Array, Handle, RunState
+
+Kind = tuple[type["Table"], int, int]
 
 _LOW_64 = (1 << 64) - 1
 _MIN_DENSE_BUCKETS = 4
@@ -26,14 +28,16 @@ class TableHandle(Handle):
     """What a table is while a graph runs: its key, and how to make it when it is first used.
 
     Attributes:
+        kind: what the table must be that is found under the key.
         make: makes the table.
         table: the table itself, where it belongs to this handle alone (an anonymous one).
     """
 
-    __slots__ = ("make", "table")
+    __slots__ = ("kind", "make", "table")
 
-    def __init__(self, key: str, name: str, make: Callable[[], Table], table: Table | None = None):
+    def __init__(self, key: str, name: str, kind: Kind, make: Callable[[], Table], table: Table | None = None):
         super().__init__(key, name)
+        self.kind = kind
         self.make = make
         self.table = table
 
@@ -42,7 +46,18 @@ def table_of(state: RunState, handle: Handle) -> Table:
     """The table behind a handle, made now if this is its first use."""
     if not isinstance(handle, TableHandle):
         raise ValueError(f"a lookup table was expected, found the handle of {handle.name!r}, which is none")
-    return handle.table if handle.table is not None else state.resource(handle, handle.make)
+    if handle.table is not None:
+        return handle.table
+    table = state.resource(handle, handle.make)
+    if table.kind != handle.kind:
+        shown = " and ".join(f"{k[0].__name__} of {DTYPES[k[1]]} to {DTYPES[k[2]]}" for k in (table.kind, handle.kind))
+        raise ValueError(f"tables {table.name!r} and {handle.name!r} share a name but not a type: {shown}")
+    return table
+
+
+def kind_of(table: type[Table], key_dtype: DType, value_dtype: DType) -> Kind:
+    """What must be equal for two nodes to mean one table."""
+    return table, key_dtype.number, value_dtype.number
 
 
 class Table:
@@ -50,14 +65,18 @@ class Table:
 
     Attributes:
         name: of the node that made it.
+        kind: its class and dtypes.
         key_dtype, value_dtype: of what it maps.
         key_shape, value_shape: of one key and of one value.
+        default_per_key: whether `find` takes a default value for each key, not just of that shape.
     """
 
     key_shape: tuple[int, ...] = ()
+    default_per_key = True
 
     def __init__(self, name: str, key_dtype: DType, value_dtype: DType, value_shape: tuple[int, ...] = ()):
         self.name = name
+        self.kind = kind_of(type(self), key_dtype, value_dtype)
         self.key_dtype = key_dtype
         self.value_dtype = value_dtype
         self.value_shape = value_shape
@@ -80,11 +99,11 @@ class Table:
         wanted = self._keys(keys)
         with self._lock:
             get = self._readable().get
-            if one:
-                missing = self._values(default.reshape(1, *self.value_shape))[0]
+            own = self._values(default.reshape(-1, *self.value_shape))
+            if one or not self.default_per_key:
+                missing = own[0] if own else None  # where there are no keys there may be no default
                 found = [get(key, missing) for key in wanted]
             else:
-                own = self._values(default.reshape(-1, *self.value_shape))
                 found = [get(key, missing) for key, missing in zip(wanted, own, strict=True)]
         return self._array(found, shape)
 
@@ -176,6 +195,8 @@ class StaticTable(Table):
     TensorFlow compares no more than this.
     """
 
+    default_per_key = False
+
     def __init__(self, name: str, key_dtype: DType, value_dtype: DType):
         super().__init__(name, key_dtype, value_dtype)
         self._filled = False
@@ -231,6 +252,8 @@ class DenseTable(Table):
         max_load_factor: what part of them may be filled before their number doubles.
     """
 
+    default_per_key = False
+
     def __init__(
         self,
         name: str,
@@ -238,15 +261,15 @@ class DenseTable(Table):
         value_dtype: DType,
         value_shape: tuple[int, ...],
         empty_key: Array,
-        deleted_key: Array,
+        deleted_key: Array | None,
         buckets: int,
         max_load_factor: float,
     ):
         super().__init__(name, key_dtype, value_dtype, value_shape)
         self.key_shape = empty_key.shape
         self._empty_array = empty_key.copy()
-        (self._empty,) = self._plain(empty_key)
-        (self._deleted,) = self._plain(deleted_key)
+        self._empty = self._plain(empty_key)[0]
+        self._deleted = self._plain(deleted_key)[0] if deleted_key is not None else None
         self._buckets = buckets
         self._max_load_factor = max_load_factor
 
@@ -256,7 +279,8 @@ class DenseTable(Table):
 
     def _check_keys(self, keys: Array) -> tuple[int, ...]:
         shape = super()._check_keys(keys)
-        if len(shape) > 1:
+        # Scalar keys may come as the rows in which they are exported.
+        if len(shape) > 1 and shape[1:] != (1,):
             raise ValueError(
                 f"table {self.name!r} takes one list of keys of shape {list(self.key_shape)}, got {list(keys.shape)}"
             )

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphrack.errors import FileError
 from graphrack.formats.dtypes import INT64, DType, from_numpy
-from graphrack.ops._tables import DenseTable, StaticTable, Table, TableHandle, table_of
+from graphrack.ops._tables import DenseTable, StaticTable, Table, TableHandle, kind_of, table_of
 from graphrack.ops.registry import op, specialized
 from graphrack.ops.runtime import Array, Handle, RunState
 from graphrack.ops.string_numbers import StringToNumber
@@ -20,14 +20,23 @@ _LINE_NUMBER, _WHOLE_LINE = -1, -2  # in place of a column of a text file
 # ---- Making ----
 
 
-def _handle(node_name: str, container: bytes, shared_name: bytes, make: Callable[[], Table]) -> TableHandle:
-    return TableHandle(f"{container.decode()}\0{shared_name.decode() or node_name}", node_name, make)
+def _key(node_name: str, container: bytes, shared_name: bytes) -> str:
+    return f"{container.decode()}\0{shared_name.decode() or node_name}"
 
 
 def _value_shape(shape: tuple[int | None, ...] | None) -> tuple[int, ...]:
     if shape is None or None in shape:
         raise ValueError(f"value_shape must be fully known, got {shape}")
+    if len(shape) > 1:
+        raise ValueError(f"value_shape must be that of a scalar or a vector, got {list(shape)}")
     return tuple(size for size in shape if size is not None)
+
+
+def _vector_shape(shape: tuple[int | None, ...] | None) -> tuple[int, ...]:
+    found = _value_shape(shape)
+    if not found:
+        raise ValueError(f"value_shape must be that of a vector, got {list(found)}")
+    return found
 
 
 @specialized("HashTable", "HashTableV2")
@@ -39,7 +48,9 @@ def HashTableV2(
     container: bytes = b"",
     shared_name: bytes = b"",
 ) -> Any:
-    handle = _handle(node_name, container, shared_name, lambda: StaticTable(node_name, key_dtype, value_dtype))
+    kind = kind_of(StaticTable, key_dtype, value_dtype)
+    key = _key(node_name, container, shared_name)
+    handle = TableHandle(key, node_name, kind, lambda: StaticTable(node_name, key_dtype, value_dtype))
     return lambda: handle
 
 
@@ -52,7 +63,9 @@ def MutableHashTableV2(
     container: bytes = b"",
     shared_name: bytes = b"",
 ) -> Any:
-    handle = _handle(node_name, container, shared_name, lambda: Table(node_name, key_dtype, value_dtype))
+    kind = kind_of(Table, key_dtype, value_dtype)
+    key = _key(node_name, container, shared_name)
+    handle = TableHandle(key, node_name, kind, lambda: Table(node_name, key_dtype, value_dtype))
     return lambda: handle
 
 
@@ -66,29 +79,31 @@ def MutableHashTableOfTensorsV2(
     shared_name: bytes = b"",
     value_shape: tuple[int | None, ...] | None = (),
 ) -> Any:
-    shape = _value_shape(value_shape)
-    handle = _handle(node_name, container, shared_name, lambda: Table(node_name, key_dtype, value_dtype, shape))
+    shape = _vector_shape(value_shape)
+    kind = kind_of(Table, key_dtype, value_dtype)
+    key = _key(node_name, container, shared_name)
+    handle = TableHandle(key, node_name, kind, lambda: Table(node_name, key_dtype, value_dtype, shape))
     return lambda: handle
 
 
 def _dense(
     node_name: str, value_dtype: DType, value_shape: Any, initial_num_buckets: int, max_load_factor: float
-) -> Callable[[Array, Array], DenseTable]:
-    """What makes a dense table of an empty and a deleted key."""
+) -> Callable[[Array, Array | None], DenseTable]:
+    """What makes a dense table of an empty key and, except in TensorFlow's first form of it, a deleted one."""
     shape = _value_shape(value_shape)
 
-    def make(empty_key: Array, deleted_key: Array) -> DenseTable:
+    def make(empty_key: Array, deleted_key: Array | None) -> DenseTable:
         if initial_num_buckets < 4 or initial_num_buckets & (initial_num_buckets - 1):
             raise ValueError(f"initial_num_buckets must be a power of two, at least 4, got {initial_num_buckets}")
         if not 0 < max_load_factor < 1:
             raise ValueError(f"max_load_factor must lie between 0 and 1, got {max_load_factor}")
         if empty_key.ndim > 1:
             raise ValueError(f"empty_key must be a scalar or a vector, got shape {list(empty_key.shape)}")
-        if deleted_key.shape != empty_key.shape:
+        if deleted_key is not None and deleted_key.shape != empty_key.shape:
             raise ValueError(
                 f"deleted_key must have empty_key's shape {list(empty_key.shape)}, got {list(deleted_key.shape)}"
             )
-        if (empty_key == deleted_key).all():
+        if deleted_key is not None and (empty_key == deleted_key).all():
             raise ValueError(f"empty_key and deleted_key must differ, both are {empty_key.tolist()!r}")
         return DenseTable(
             node_name, from_numpy(empty_key.dtype), value_dtype, shape, empty_key, deleted_key,
@@ -110,11 +125,13 @@ def MutableDenseHashTableV2(
     max_load_factor: float = 0.8,
 ) -> Any:
     make = _dense(node_name, value_dtype, value_shape, initial_num_buckets, max_load_factor)
+    key = _key(node_name, container, shared_name)
 
-    def kernel(state: RunState, empty_key: Array, deleted_key: Array) -> TableHandle:
-        handle = _handle(
-            node_name, container, shared_name, lambda: make(np.asarray(empty_key), np.asarray(deleted_key))
-        )
+    def kernel(state: RunState, empty_key: Any, deleted_key: Any = None) -> TableHandle:
+        empty = np.asarray(empty_key)
+        deleted = None if deleted_key is None else np.asarray(deleted_key)
+        kind = kind_of(DenseTable, from_numpy(empty.dtype), value_dtype)
+        handle = TableHandle(key, node_name, kind, lambda: make(empty, deleted))
         table_of(state, handle)  # its keys are those of now, not of its first use
         return handle
 
@@ -138,7 +155,7 @@ def AnonymousMutableHashTable(*, key_dtype: DType, value_dtype: DType, node_name
 def AnonymousMutableHashTableOfTensors(
     *, key_dtype: DType, value_dtype: DType, node_name: str, value_shape: tuple[int | None, ...] | None = ()
 ) -> Any:
-    shape = _value_shape(value_shape)
+    shape = _vector_shape(value_shape)
     return lambda: _anonymous(node_name, Table(node_name, key_dtype, value_dtype, shape))
 
 
@@ -153,14 +170,14 @@ def AnonymousMutableDenseHashTable(
 ) -> Any:
     make = _dense(node_name, value_dtype, value_shape, initial_num_buckets, max_load_factor)
 
-    def kernel(state: RunState, empty_key: Array, deleted_key: Array) -> TableHandle:
+    def kernel(state: RunState, empty_key: Any, deleted_key: Any) -> TableHandle:
         return _anonymous(node_name, make(np.asarray(empty_key), np.asarray(deleted_key)))
 
     return kernel
 
 
 def _anonymous(node_name: str, table: Table) -> TableHandle:
-    return TableHandle("", node_name, lambda: table, table)
+    return TableHandle("", node_name, table.kind, lambda: table, table)
 
 
 # ---- Asking and changing ----

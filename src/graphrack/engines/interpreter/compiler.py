@@ -18,7 +18,7 @@ import numpy as np
 
 from graphrack.engines.interpreter import control_flow, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow, LoopFrame
-from graphrack.engines.interpreter.functions import FUNCTION_OPS, Functions
+from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.order import Sections, ordered
 from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read, missing_ops
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
@@ -39,7 +39,6 @@ _MAX_FOLDED_BYTES = 1 << 20
 _RELEASE_EVERY = 16
 _VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
 _PASS_HANDLES = frozenset(("Identity", "IdentityN"))
-_PLANNED = PLACEHOLDERS | _VARIABLE_NODES | control_flow.CONTROL_FLOW | {"Const"}
 _MARK = -1  # the output number under which a node's mark (that it ran) has its slot
 
 
@@ -147,7 +146,7 @@ class _Compiler:
         calls = False
         for node in nodes:
             name = node.op
-            if name in found or name in _PLANNED:
+            if name in found or name in PLANNED:
                 if name in PLACEHOLDERS and name != "PlaceholderWithDefault" and (node.name, 0) not in self.fed:
                     unfed.append(node.name)
             elif name in FUNCTION_OPS:
@@ -271,6 +270,8 @@ class _Compiler:
             kernel = self.functions.kernel(node)
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node)]
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+        elif op_name == "Identity" and self.passes_reference(node):
+            pass
         elif op_name != "ReadVariableOp" or not self.hoisted(node):
             self.kernel_node(node, self.ops[op_name])
 
@@ -300,6 +301,24 @@ class _Compiler:
         if not self.hoists_reads or not isinstance(handle, Handle) or in_branch or (node.name, 0) in self.fed:
             return False
         self.reads.append(Read(self.new_slot((node.name, 0)), handle.key, handle.name))
+        return True
+
+    def passes_reference(self, node: NodeDef) -> bool:
+        """Makes an Identity of a TF1 variable (its `w/read`) stand for the variable itself.
+
+        TensorFlow's Identity copies nothing, and its assignments write in place: who takes the value of
+        `w/read` after an assignment sees the new one. Moving averages after a train step rely on that.
+        """
+        source = self.work.inputs[node.name][0]
+        slot = self.slots.get(source)
+        if slot not in self.references or (node.name, 0) in self.fed:
+            return False
+        if self.flow is not None and self.flow.contexts[node.name]:
+            output = self.new_slot((node.name, 0))
+            self.add(steps.one_output(lambda handle: handle, (slot,), output), node, (slot,), (output,))
+            self.refer(output, slot)
+        else:
+            self.slots[node.name, 0] = slot
         return True
 
     def kernel_node(self, node: NodeDef, op: Op) -> None:

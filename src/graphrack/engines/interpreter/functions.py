@@ -6,19 +6,23 @@ A function is compiled to a plan of its own, once for each set of attributes; th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphrack.engines.interpreter.control_flow import CONTROL_FLOW
 from graphrack.engines.interpreter.plan import Fetch, Plan
 from graphrack.errors import GraphError
 from graphrack.formats.protos.graph_pb2 import FunctionDefLibrary, NameAttrList, NodeDef
-from graphrack.graph.functions import FunctionLibrary
-from graphrack.graph.index import PLACEHOLDERS, GraphIndex
+from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
 from graphrack.graph.names import TensorName, parse_tensor
 from graphrack.ops import registry
 from graphrack.ops.registry import Kernel
 from graphrack.ops.runtime import RunState
+
+if TYPE_CHECKING:
+    from graphrack.graph.functions import FunctionLibrary
 
 FUNCTION_OPS: dict[str, tuple[str, ...]] = {
     "If": ("then_branch", "else_branch"),
@@ -32,6 +36,15 @@ FUNCTION_OPS: dict[str, tuple[str, ...]] = {
     "StatefulPartitionedCall": ("f",),
 }
 """Ops that run functions, and the attributes that name these."""
+
+PLANNED = PLACEHOLDERS | REF_VARIABLES | RESOURCE_VARIABLES | CONTROL_FLOW | {"Const"}
+"""Ops that the compiler itself turns into slots and steps."""
+
+
+def has_op(name: str) -> bool:
+    """Whether graphrack runs nodes of that op."""
+    return name in PLANNED or name in FUNCTION_OPS or registry.lookup(name) is not None
+
 
 CompileBody = Callable[[GraphIndex, Sequence[Fetch], Sequence[TensorName], "Functions"], Plan]
 
@@ -60,10 +73,16 @@ class Functions:
 
     def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody):
         self.writes = False
-        self._library = FunctionLibrary(library)
+        self._functions = library
         self._compile_body = compile_body
         self._made: dict[bytes, _Function] = {}
         self._examined: set[bytes] = set()
+
+    @cached_property
+    def _library(self) -> FunctionLibrary:
+        from graphrack.graph.functions import FunctionLibrary
+
+        return FunctionLibrary(self._functions)
 
     def examine(self, node: NodeDef, missing: dict[str, list[str]]) -> None:
         """Finds out what a node's functions do; adds the ops that graphrack lacks to `missing`."""
@@ -79,7 +98,7 @@ class Functions:
                 op = registry.lookup(inner.op)
                 if op is not None:
                     self.writes = self.writes or op.writes
-                elif inner.op not in _PLANNED:
+                elif inner.op not in PLANNED:
                     missing.setdefault(inner.op, []).append(f"{function.name}/{inner.name}")
 
     def kernel(self, node: NodeDef) -> Kernel:
@@ -124,12 +143,6 @@ class Functions:
             made = self._made[key] = _Function(compile_body)
             made.plan = compile_body()
         return made
-
-
-_PLANNED = PLACEHOLDERS | {
-    "Const", "VarHandleOp", "Variable", "VariableV2", "Switch", "RefSwitch", "Merge", "RefMerge", "Enter", "RefEnter",
-    "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond", "ControlTrigger", "_SwitchN",
-}  # fmt: skip
 
 
 def _truth(value: Any) -> bool:
