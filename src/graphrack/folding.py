@@ -1,0 +1,28 @@
+"""Running single nodes of a graph on constants, for `graph.fold`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats import op_table
+from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.formats.tensor import attr_value
+from graphrack.ops import registry
+
+
+def compute(node: NodeDef, inputs: Sequence[np.ndarray[Any, Any]]) -> Sequence[Any] | None:
+    """A node's outputs, given its inputs; None for an op that is lacking, keeps state, or fails on these."""
+    op = registry.lookup(node.op)
+    if op is None or op.state or op.writes or op.io or op.ref_inputs or not op.outputs:
+        return None
+    facts: dict[str, Any] = {"input_count": len(inputs), "output_count": len(op_table.output_types(node) or ())}
+    try:
+        attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
+        with np.errstate(all="ignore"):
+            results = op.bind(node.name, attributes, facts)(*inputs)
+    except Exception:  # a run of the graph will tell, if it ever comes to this node
+        return None
+    return [results] if op.outputs == 1 else list(results)
