@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html as escaping
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +74,7 @@ def text(model: Model) -> str:
 
 def html(model: Model) -> str:
     """The same as a small table."""
+    import html as escaping
 
     def cell(tag: str, content: Any, style: str = "") -> str:
         return f'<{tag} style="text-align:left;{style}">{escaping.escape(str(content))}</{tag}>'

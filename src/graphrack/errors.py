@@ -20,7 +20,6 @@ A message names the thing, says what was found and what was expected, and what t
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -123,6 +122,8 @@ class RackErrors(ExceptionGroup[Exception], GraphrackError):
 
 def closest(name: str, names: Iterable[str], limit: int = 5) -> str:
     """The end of a message about an unknown name: the closest names there are, or all if few."""
+    import difflib
+
     known = list(names)
     near = difflib.get_close_matches(name, known, n=limit, cutoff=0.5) if len(known) <= 20_000 else []
     if not near:

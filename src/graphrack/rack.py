@@ -6,7 +6,6 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from graphrack.errors import FileError, GraphrackError, RackErrors, UnknownName, closest
@@ -125,12 +124,13 @@ class Rack(Mapping[str, Model]):
                 errors[name] = error
 
         slow = [e.name for e in entries if e.seconds_per_run() > _WORTH_A_THREAD_S]
-        pool = ThreadPoolExecutor(min(len(slow), os.cpu_count() or 1)) if len(slow) > 1 else None
-        if pool is None:
+        if len(slow) < 2:
             for name in names:
                 one(name)
         else:
-            with pool:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(min(len(slow), os.cpu_count() or 1)) as pool:
                 pending = pool.map(one, slow)
                 for name in names:
                     if name not in slow:

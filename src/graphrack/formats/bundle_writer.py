@@ -26,7 +26,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
@@ -345,6 +344,8 @@ def _linker(source: str, durable: bool) -> Callable[[str], None]:
                 os.link(source, target)
             except OSError:
                 with TemporaryFile(target) as copy:
+                    import shutil
+
                     shutil.copyfile(source, copy.path)
                     copy.flush(durable=durable)
                     copy.place()

@@ -17,7 +17,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -146,7 +145,7 @@ class TemporaryFile:
 
     def __init__(self, target: str):
         self.target = target
-        self.path = f"{target}.tmp-{secrets.token_hex(4)}"
+        self.path = f"{target}.tmp-{os.urandom(4).hex()}"
         self.size = 0
         with reporting(target):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
