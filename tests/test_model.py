@@ -439,16 +439,22 @@ def test_saving_without_values_is_an_error_and_writes_nothing(folder: Path, tmp_
 # Training state, threads
 
 
-def test_assignments_fetched_together_with_reads_leave_the_reads_the_old_values(tmp_path: Path) -> None:
+def test_what_is_computed_before_an_assignment_keeps_the_old_value_and_reads_see_the_new(tmp_path: Path) -> None:
     with session() as sess:
         v = tf.Variable(1.0, name="v")
-        read = tf.identity(v, name="read")
-        with tf.control_dependencies([read]):
-            tf.assign_add(v, 1.0, name="add")
+        read = tf.identity(v, name="read")  # stands for the variable: TensorFlow copies nothing here
+        before = tf.multiply(read, 1.0, name="before")
+        with tf.control_dependencies([before]):
+            add = tf.assign_add(v, 1.0, name="add")
+        with tf.control_dependencies([add]):
+            after = tf.add(read, 0.0, name="after")
         tf.train.export_meta_graph(str(tmp_path / "g.meta"), graph=sess.graph)
+        sess.run(tf.global_variables_initializer())
+        expected = [sess.run([add, before, after, read]) for _ in range(3)]
+    assert expected == [[2, 1, 2, 2], [3, 2, 3, 3], [4, 3, 4, 4]]
     model = gr.load(tmp_path / "g.meta")
     model.initialize()
-    assert [model.run(["add", "read"]) for _ in range(3)] == [[2, 1], [3, 2], [4, 3]]
+    assert [model.run(["add", "before", "after", "read"]) for _ in range(3)] == expected
     assert model.run("v") == 4
 
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-tf.disable_eager_execution()
-
 
 @contextlib.contextmanager
 def session(seed: int = 0) -> Iterator[Any]:
