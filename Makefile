@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml
+# As an installation would: an editable one compiles on import, and not even that where
+# PYTHONDONTWRITEBYTECODE is set.
+COMPILE := @$(BIN)/python -m compileall -q src
 
 .PHONY: demo test lint bench protos clean
 
 # The demo needs no TensorFlow; tests and benchmarks do: it is their judge.
 demo: $(VENV)/demo.stamp
+	$(COMPILE)
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/test.stamp
@@ -19,6 +23,7 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/mypy
 
 bench: $(VENV)/test.stamp
+	$(COMPILE)
 	$(BIN)/python -m benchmarks
 
 # Compiles the messages of TensorFlow's files into Python modules.

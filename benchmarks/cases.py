@@ -51,7 +51,7 @@ def close(one: Any, other: Any) -> bool:
     """Whether two sides' results agree to single precision."""
     if isinstance(one, list):
         return len(one) == len(other) and all(map(close, one, other))
-    return abs(one - other) <= 1e-5 * max(1.0, abs(one), abs(other))
+    return bool(abs(one - other) <= 1e-5 * max(1.0, abs(one), abs(other)))
 
 
 def nothing(work: Path) -> None:

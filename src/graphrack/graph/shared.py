@@ -68,7 +68,7 @@ class SharedGraph:
             if len(self.kept) >= _MAX_KEPT:
                 self.kept.clear()
             found = self.kept[key] = make()
-        return found  # type: ignore[no-any-return]
+        return found
 
     def memory(self) -> int:
         """Bytes of what `release` lets go of: the constants that plans hold."""
