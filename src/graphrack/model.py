@@ -306,6 +306,29 @@ class Model:
         with self._naming():
             return frozen(self, outputs, fold)
 
+    def export(self, path: str | os.PathLike[str]) -> str:
+        """Writes the model in the form that the path names, for TensorFlow and others to load.
+
+            name.pb, name.pbtxt   a GraphDef, binary or as text; only of a model without variables (freeze it)
+            name.meta             a MetaGraphDef, and the checkpoint `name` beside it where it has variables
+            anything else         a folder, new or empty: a SavedModel with signatures, values and assets
+
+        A SavedModel of a model without signatures gets `serving_default`: what a call gives or could mean, and
+        the placeholders that this needs. A reader sees nothing or all of it: files take their names when done.
+
+        Returns:
+            the path.
+
+        Raises:
+            GraphError: a GraphDef was asked for of a model with variables, or would be larger than 2 GB.
+            FileError: it can't be written, or the folder isn't empty.
+            UninitializedError: variables have no values.
+        """
+        from graphrack.exporting import export
+
+        with self._naming():
+            return export(self, path)
+
     def save(self, prefix: str | os.PathLike[str], global_step: Any = None) -> str:
         """Saves graph and values as TensorFlow's Saver does, and TensorFlow restores them.
 

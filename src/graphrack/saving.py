@@ -24,7 +24,7 @@ def save(instance: Instance, prefix: str | os.PathLike[str], global_step: Any) -
     path = os.fspath(prefix)
     if global_step is not None:
         path = f"{path}-{int(np.asarray(global_step))}"
-    _save_values(instance, path)
+    save_values(instance, path)
     atomic_write(path + ".meta", meta_graph(instance).SerializeToString())
     _record(path)
     return path
@@ -38,7 +38,8 @@ def _record(path: str) -> None:
     write_state(folder, path, [*older, path], relative=state is not None and state.relative)
 
 
-def _save_values(instance: Instance, path: str) -> None:
+def save_values(instance: Instance, path: str) -> None:
+    """Writes the variables' values as the checkpoint of a prefix, by the graph's own save nodes."""
     graph, state = instance.graph, instance.state
     saver = graph.saver
     if saver is not None and saver.save is not None:
