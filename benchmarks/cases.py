@@ -121,8 +121,8 @@ CASES = (
     Case(
         "read",
         "Reading a checkpoint of 434 MB",
-        "Every tensor read with its checksum verified. The file is in the page cache. *First* is the first reading in a new "
-        "process, *again* the best of the next three. The machine's side copies the same bytes in memory.",
+        "Every tensor read with its checksum verified. The file is in the page cache. *First* is the first reading in "
+        "a new process, *again* the best of the next three. The machine's side copies the same bytes in memory.",
         (
             Figure("open", "open", "ms", 1e3),
             Figure("first", "verified read, first", "GB/s", 1e-9, "more", target=3),

@@ -64,7 +64,7 @@ def test_tensorflow_writes_the_same_bytes(tmp_path):
     assert files_in(tmp_path / "ours") == files_in(tmp_path / "tf")
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (), (0, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3), (), (0, 4)])
 def test_tensorflow_reads_every_dtype(tmp_path, shape):
     samples = every_dtype(shape) | {name: quantized(name) for name in QUANTIZED}
     save(tmp_path / "m", samples)
@@ -203,7 +203,7 @@ class _ByDlpack(_Lends):
         (_ByArray(np.arange(3.0)), np.arange(3.0)),
         (_ByDlpack(np.arange(3.0)), np.arange(3.0)),
     ],
-    ids=str,
+    
 )
 def test_arraylikes_are_saved_as_numpy_sees_them(tmp_path, value, expected):
     save(tmp_path / "m", {"x": value})
@@ -225,7 +225,7 @@ class _Refuses:
         (None, "element of type NoneType"),
         (_Refuses(), "gives no NumPy array .requires grad."),
     ],
-    ids=str,
+    
 )
 def test_what_tensorflow_has_no_dtype_for_is_refused_and_nothing_is_left(tmp_path, value, why):
     with pytest.raises(UnsupportedOp, match=f"'x'.*{why}"):
