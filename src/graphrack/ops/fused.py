@@ -145,7 +145,6 @@ def _FusedDepthwiseConv2dNative(
     num_args: int,
     strides: Sequence[int],
     padding: bytes,
-    explicit_paddings: Sequence[int] = (),
     data_format: bytes = b"NHWC",
     dilations: Sequence[int] = (1, 1, 1, 1),
     fused_ops: Sequence[bytes] = (),
@@ -158,7 +157,6 @@ def _FusedDepthwiseConv2dNative(
         strides=strides,
         padding=padding,
         dilations=dilations,
-        explicit_paddings=explicit_paddings,
     )
     convolve = windows.formatted(depthwise(windows), 0)
     finish = epilogue("_FusedDepthwiseConv2dNative", fused_ops, epsilon, leakyrelu_alpha, windows.channels_first)

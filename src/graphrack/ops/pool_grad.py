@@ -251,7 +251,8 @@ def AvgPool3DGrad(
 def Dilation2D(*, T: DType, strides: Sequence[int], rates: Sequence[int], padding: bytes) -> Kernel:
     """The greatest of input plus filter over each window; `rates` are its dilations."""
     windows = Windows("Dilation2D", b"NHWC", strides=strides, padding=padding, dilations=rates)
-    start = lowest(T)
+    # Of bfloat16 the lowest finite value here, not the -inf that pools start from.
+    start = np.uint32(0xFF7F0000).view(np.float32) if T == dtypes.BFLOAT16 else lowest(T)
     combine = np.maximum if T.numpy.kind in "iu" else np.fmax
 
     def run(input: Array, filter: Array) -> Any:

@@ -113,7 +113,12 @@ def RandomGamma(*, node_name: str, T: DType, seed: int = 0, seed2: int = 0) -> K
     return kernel
 
 
-@specialized("RandomPoisson", "RandomPoissonV2", state=True)
+@specialized("RandomPoisson", state=True)
+def RandomPoisson(*, node_name: str, dtype: DType, seed: int = 0, seed2: int = 0) -> Kernel:
+    return RandomPoissonV2(node_name=node_name, dtype=dtype, seed=seed, seed2=seed2)
+
+
+@specialized("RandomPoissonV2", state=True)
 def RandomPoissonV2(*, node_name: str, dtype: DType = dtypes.INT64, seed: int = 0, seed2: int = 0) -> Kernel:
     make = partial(Generator, seed, seed2)
 

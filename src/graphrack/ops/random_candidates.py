@@ -309,7 +309,7 @@ def _weights_of(path: str) -> list[float]:
 
 
 @op("AllCandidateSampler", outputs=3)
-def AllCandidateSampler(true_classes: Array, *, num_true: int, num_sampled: int, unique: bool = True) -> Outputs:
+def AllCandidateSampler(true_classes: Array, *, num_true: int, num_sampled: int, unique: bool) -> Outputs:
     # All classes whether `unique` or not: each is drawn once.
     _checked(true_classes, num_true, num_sampled)
     ones = np.ones(true_classes.shape, np.float32)
