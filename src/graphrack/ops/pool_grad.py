@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.formats.dtypes import FLOAT, INT64, DType
+from graphrack.formats.dtypes import BFLOAT16, FLOAT, INT64, DType
 from graphrack.ops.pool import lowest, placed, reach, taps
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
@@ -252,7 +252,7 @@ def Dilation2D(*, T: DType, strides: Sequence[int], rates: Sequence[int], paddin
     """The greatest of input plus filter over each window; `rates` are its dilations."""
     windows = Windows("Dilation2D", b"NHWC", strides=strides, padding=padding, dilations=rates)
     # Of bfloat16 the lowest finite value here, not the -inf that pools start from.
-    start = np.uint32(0xFF7F0000).view(np.float32) if T == dtypes.BFLOAT16 else lowest(T)
+    start = np.uint32(0xFF7F0000).view(np.float32) if T == BFLOAT16 else lowest(T)
     combine = np.maximum if T.numpy.kind in "iu" else np.fmax
 
     def run(input: Array, filter: Array) -> Any:
