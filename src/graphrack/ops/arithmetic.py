@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.formats.dtypes import DType
+from graphrack.formats.dtypes import VARIANT, DType
 from graphrack.ops._arguments import scalar
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, op, register, specialized
@@ -37,8 +37,16 @@ def Add(*, T: DType) -> Kernel:
     return join
 
 
-@op("AddN", "AccumulateNV2")
-def AddN(*inputs: Array) -> Any:
+@specialized("AddN", "AccumulateNV2")
+def AddN(*, T: DType) -> Kernel:
+    if T == VARIANT:
+        from graphrack.ops._lists import variant_sum
+
+        return variant_sum
+    return _add_n
+
+
+def _add_n(*inputs: Array) -> Any:
     shape = inputs[0].shape
     for i, value in enumerate(inputs):
         if value.shape != shape:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.formats.dtypes import INT32, DType
+from graphrack.formats.dtypes import INT32, VARIANT, DType
 from graphrack.ops._arguments import checked_sizes, filled, legacy_vector, sizes, zeros
 from graphrack.ops.registry import MANY, op, specialized
 from graphrack.ops.runtime import Array
@@ -54,7 +54,7 @@ def EnsureShape(input: Array, *, shape: tuple[int | None, ...] | None) -> Array:
 
 
 @op("CheckNumerics", "CheckNumericsV2")
-def CheckNumerics(tensor: Array, *, message: bytes = b"") -> Array:
+def CheckNumerics(tensor: Array, *, message: bytes) -> Array:
     if not np.isfinite(tensor).all():
         what = [name for name, test in (("Inf", np.isinf), ("NaN", np.isnan)) if test(tensor).any()]
         raise ValueError(f"{message.decode(errors='replace')} : Tensor had {' and '.join(what)} values")
@@ -96,8 +96,16 @@ def Fill(dims: Array, value: Array) -> Array:
     return filled(checked_sizes("dims", legacy_vector("dims", dims)), value, value.dtype)
 
 
-@op("ZerosLike")
-def ZerosLike(x: Array) -> Array:
+@specialized("ZerosLike")
+def ZerosLike(*, T: DType) -> Any:
+    if T == VARIANT:
+        from graphrack.ops._lists import variant_zeros_like
+
+        return variant_zeros_like
+    return zeros_like
+
+
+def zeros_like(x: Array) -> Array:
     return zeros(x.shape, x.dtype)
 
 

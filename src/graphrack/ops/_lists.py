@@ -1,0 +1,243 @@
+"""TensorLists: what TF2's control flow keeps of each iteration, and its TensorArrays.
+
+A list is a value: pushing to it gives another list and leaves it as it was. The versions of a list share one
+Python list all the same, so that a push, a pop or a set in every iteration of a loop costs the same whatever the
+length (Baker's rerooting: Henry Baker, "Shallow binding makes functional arrays fast", 1991). The version that was
+made last owns the items; an earlier one knows which later one it became and what to undo to get back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import VARIANT, DType
+from graphrack.ops._arguments import vector, zeros
+from graphrack.ops._elements import Shape, merged, shape_of
+from graphrack.ops.runtime import Array
+from graphrack.ops.state import compatible, show
+
+# Farther back than this a version gets items of its own: two versions that are used in turn must not move the
+# items to and fro.
+_NEAR = 8
+# Lists shorter than this aren't worth copying.
+_SHORT = 64
+
+_REMOVE = -1
+
+
+class TensorList:
+    """A list of tensors of one dtype; an element may have no value yet.
+
+    Attributes:
+        dtype: of the elements.
+        element_shape: what all elements' shapes agree with.
+        limit: how many elements pushes may make of it; None for any number.
+        length: the number of elements.
+    """
+
+    __slots__ = ("_changes", "_items", "_later", "_undo", "dtype", "element_shape", "length", "limit")
+
+    def __init__(self, dtype: DType, element_shape: Shape, items: list[Any], limit: int | None = None):
+        self.dtype = dtype
+        self.element_shape = element_shape
+        self.limit = limit
+        self.length = len(items)
+        self._items: list[Any] | None = items
+        self._later: TensorList | None = None  # where `_items` is None: what this version became
+        self._undo: tuple[int, Any] = (_REMOVE, None)  # the change that leads back from there
+        self._changes = 0  # since the items were last copied
+
+    def __repr__(self) -> str:
+        return f"TensorList(length={self.length}, dtype={self.dtype}, element_shape={show(self.element_shape)})"
+
+    def items(self) -> list[Any]:
+        """The elements, None for those without values. Not to be written into; good until the next change."""
+        if self._items is not None:
+            return self._items
+        versions: list[TensorList] = []
+        version = self
+        while version._items is None:
+            versions.append(version)
+            assert version._later is not None
+            version = version._later
+        items = version._items
+        if len(versions) > _NEAR:
+            items = items.copy()
+            for earlier in reversed(versions):
+                _change(items, *earlier._undo)
+            self._items, self._later, self._changes = items, None, 0
+            return items
+        for earlier in reversed(versions):
+            version._undo = _change(items, *earlier._undo)
+            version._items, version._later = None, earlier
+            earlier._items, earlier._later = items, None
+            version = earlier
+        return items
+
+    def _changed(self, index: int, value: Any) -> TensorList:
+        items = self.items()
+        if self._changes > max(len(items), _SHORT):
+            # An early version that is still in use would keep alive every change made since.
+            items = items.copy()
+            _change(items, index, value)
+            return self.like(items)
+        undo = _change(items, index, value)
+        new = self.like(items)
+        new._changes = self._changes + 1
+        self._items, self._later, self._undo = None, new, undo
+        return new
+
+    def like(self, items: list[Any]) -> TensorList:
+        """A list of the same kind with other items, which become its own."""
+        return TensorList(self.dtype, self.element_shape, items, self.limit)
+
+    def push(self, value: Any) -> TensorList:
+        """The list with one more element at its end."""
+        return self._changed(self.length, value)
+
+    def pop(self) -> TensorList:
+        """The list without its last element; it must have one."""
+        return self._changed(_REMOVE, None)
+
+    def set(self, index: int, value: Any) -> TensorList:
+        """The list with another element at an index that it has."""
+        return self._changed(index, value)
+
+    def resized(self, size: int) -> TensorList:
+        """The list with so many elements, new ones without values; the time it takes is that of the difference."""
+        if abs(size - self.length) > self.length // 2:
+            return self.like(self.items()[:size] + [None] * (size - self.length))
+        resized = self
+        while resized.length < size:
+            resized = resized.push(None)
+        while resized.length > size:
+            resized = resized.pop()
+        return resized
+
+    def extended(self, values: Sequence[Any]) -> TensorList:
+        """The list with more elements at its end."""
+        if len(values) > self.length // 2:
+            return self.like([*self.items(), *values])
+        extended = self
+        for value in values:
+            extended = extended.push(value)
+        return extended
+
+    def expect(self, dtype: DType) -> None:
+        """Raises `ValueError` where an op takes the elements for another dtype."""
+        if self.dtype != dtype:
+            raise ValueError(f"the list has elements of dtype {self.dtype}, the op expects {dtype}")
+
+    def expect_shape(self, shape: tuple[int, ...]) -> None:
+        """Raises `ValueError` where a new element's shape doesn't fit."""
+        if shape != self.element_shape and not compatible(shape, self.element_shape):
+            raise ValueError(f"the list's elements have shape {show(self.element_shape)}, the new one {show(shape)}")
+
+    def agreed_shape(self, asked: Array) -> Shape:
+        """What an op's `element_shape` and the list's own say together."""
+        return merged(partial_shape(asked), self.element_shape)
+
+    def zeros_like(self) -> TensorList:
+        """A list with zeros in place of the elements' values."""
+        return TensorList(self.dtype, self.element_shape, [_zeros_like(v, self.dtype) for v in self.items()])
+
+    def plus(self, other: Any) -> TensorList:
+        """The elementwise sum; an element without a value counts as zero."""
+        if not isinstance(other, TensorList):
+            raise ValueError(f"a list can be added to a list only, got {type(other).__name__}")
+        other.expect(self.dtype)
+        if self.length != other.length:
+            raise ValueError(f"lists of different lengths can't be added: {self.length} and {other.length}")
+        shape = merged(self.element_shape, other.element_shape)
+        mine = list(self.items())
+        return TensorList(self.dtype, shape, [_sum(a, b, self.dtype) for a, b in zip(mine, other.items(), strict=True)])
+
+
+def _change(items: list[Any], index: int, value: Any) -> tuple[int, Any]:
+    """Changes one item, or appends it, or removes the last; gives the change that undoes this one."""
+    if index == len(items):
+        items.append(value)
+        return _REMOVE, None
+    if index == _REMOVE:
+        last = items.pop()
+        return len(items), last
+    undo = (index, items[index])
+    items[index] = value
+    return undo
+
+
+def alone(variant: Any) -> Any:
+    """A variant itself, be it in an array of rank 0 or not."""
+    if isinstance(variant, np.ndarray):
+        if variant.ndim:
+            raise ValueError(f"the variant must be a scalar, got shape {show(variant.shape)}")
+        return variant.item()
+    return variant
+
+
+def _zeros_like(value: Any, dtype: DType) -> Any:
+    if value is None:
+        return None
+    return variant_zeros_like(value) if dtype == VARIANT else zeros(value.shape, value.dtype)
+
+
+def variant_zeros_like(x: Any) -> Any:
+    """ZerosLike of variants."""
+    return each(_zeros_like_one, x)
+
+
+def _zeros_like_one(variant: Any) -> Any:
+    if not hasattr(variant, "zeros_like"):
+        raise ValueError(f"a variant that holds {type(variant).__name__} has no zeros")
+    return variant.zeros_like()
+
+
+def _sum(a: Any, b: Any, dtype: DType) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    if dtype == VARIANT:
+        return variant_sum(a, b)
+    if a.shape != b.shape:
+        raise ValueError(f"elements of different shapes can't be added: {show(a.shape)} and {show(b.shape)}")
+    return np.add(a, b)
+
+
+def variant_sum(*inputs: Any) -> Any:
+    """AddN of variants."""
+    total = inputs[0]
+    for value in inputs[1:]:
+        if shape_of(total) != shape_of(value):
+            raise ValueError(f"inputs must have one shape, got {show(shape_of(total))} and {show(shape_of(value))}")
+        total = each(_sum_of_two, total, value)
+    return total
+
+
+def _sum_of_two(a: Any, b: Any) -> Any:
+    if not hasattr(a, "plus"):
+        raise ValueError(f"variants that hold {type(a).__name__} can't be added")
+    return a.plus(b)
+
+
+def each(function: Callable[..., Any], *variants: Any) -> Any:
+    """A function of variants, for each of an array of them where they are in one."""
+    if not shape_of(variants[0]):
+        return function(*(alone(v) for v in variants))
+    out = np.empty(variants[0].shape, object)
+    for i in np.ndindex(out.shape):
+        out[i] = function(*(v[i] for v in variants))
+    return out
+
+
+def partial_shape(given: Array) -> Shape:
+    """An element shape as these ops take it: a vector with -1 for unknown sizes, the scalar -1 for unknown rank."""
+    if not given.ndim:
+        if int(given) != -1:
+            raise ValueError(f"element_shape must be a vector, or -1 for an unknown rank, got {int(given)}")
+        return None
+    found = vector("element_shape", given)
+    if min(found, default=0) < -1:
+        raise ValueError(f"element_shape must hold sizes, -1 for unknown ones, got {found}")
+    return tuple(None if size == -1 else size for size in found)
