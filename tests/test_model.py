@@ -73,7 +73,7 @@ def test_a_missing_data_file_is_found_on_loading(folder: Path, tmp_path: Path) -
 
 
 def test_an_unknown_engine_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="'cuda'.*auto, numpy"):
+    with pytest.raises(ValueError, match="'cuda'.*auto, numpy, openvino"):
         gr.load(folder / "model_name", engine="cuda")
 
 

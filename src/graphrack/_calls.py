@@ -37,14 +37,16 @@ class Call(NamedTuple):
         return self.pack(instance.state.execute(self.plan, feeds, instance.access))
 
 
-def compile_run(graph: SharedGraph, fetches: Any, names: Sequence[Any]) -> Call:
+def compile_run(graph: SharedGraph, engine: str, fetches: Any, names: Sequence[Any]) -> Call:
     """The call that `Model.run` makes of fetches and the names of its feeds."""
     index = graph.index
     flat, pack = fetching.flatten(index, fetches)
-    return _planned(index, flat, [index.tensor(fetching.name_of(name)) for name in names], pack)
+    return _planned(index, engine, flat, [index.tensor(fetching.name_of(name)) for name in names], pack)
 
 
-def compile_call(graph: SharedGraph, signature: str | None, positional: bool, names: Sequence[str]) -> Call:
+def compile_call(
+    graph: SharedGraph, engine: str, signature: str | None, positional: bool, names: Sequence[str]
+) -> Call:
     """The call that `Model.__call__` makes: of a signature, with one unnamed feed first or without."""
     index = graph.index
     prediction = graph.once(
@@ -60,7 +62,9 @@ def compile_call(graph: SharedGraph, signature: str | None, positional: bool, na
             f"{', '.join(map(repr, missing))}"
         )
     keys = tuple(prediction.outputs)
-    return _planned(index, list(prediction.outputs.values()), feeds, _first if len(keys) == 1 else _by_key(keys))
+    return _planned(
+        index, engine, list(prediction.outputs.values()), feeds, _first if len(keys) == 1 else _by_key(keys)
+    )
 
 
 def _first(values: Sequence[Any]) -> Any:
@@ -72,12 +76,12 @@ def _by_key(keys: tuple[str, ...]) -> fetching.Pack:
 
 
 def _planned(
-    index: GraphIndex, flat: Sequence[fetching.Fetch], feeds: Sequence[TensorName], pack: fetching.Pack
+    index: GraphIndex, engine: str, flat: Sequence[fetching.Fetch], feeds: Sequence[TensorName], pack: fetching.Pack
 ) -> Call:
     if len(set(feeds)) != len(feeds):
         twice = next(f for i, f in enumerate(feeds) if f in feeds[:i])
         raise FeedError(f"{str(twice)!r} is fed twice, under two of its names; feed it once")
-    return Call(compile_plan(index, flat, feeds), tuple(converter(index.spec(f)) for f in feeds), pack)
+    return Call(compile_plan(index, flat, feeds, engine), tuple(converter(index.spec(f)) for f in feeds), pack)
 
 
 def _input(index: GraphIndex, prediction: Prediction, name: str) -> TensorName:

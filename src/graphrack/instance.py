@@ -24,15 +24,17 @@ class Instance:
         graph: shared with other instances of equal bytes.
         state: the variables and resources of this one alone.
         access: which files its runs may touch (a SavedModel's assets).
+        engine: what its runs use, `"numpy"` or `"openvino"`.
         checkpoint: where its values come from when it is first used; None once they are here.
         prepared: whether what loading leaves to the first use has been done.
         preparing: held while that is done.
     """
 
-    __slots__ = ("access", "checkpoint", "file", "graph", "prepared", "preparing", "state")
+    __slots__ = ("access", "checkpoint", "engine", "file", "graph", "prepared", "preparing", "state")
 
-    def __init__(self, file: ModelFile, graph: SharedGraph, checkpoint: Checkpoint | None):
+    def __init__(self, file: ModelFile, graph: SharedGraph, checkpoint: Checkpoint | None, engine: str = "numpy"):
         self.file = file
+        self.engine = engine
         self.graph = graph
         self.state = ModelState()
         self.access = Access(files=frozenset(file.assets.values()))

@@ -11,7 +11,7 @@ from graphrack.graph.shared import shared_graph
 from graphrack.instance import Instance
 from graphrack.model import Model
 
-_ENGINES = ("auto", "numpy")
+_ENGINES = {"auto": "numpy", "numpy": "numpy", "openvino": "openvino"}
 
 
 def load(
@@ -33,7 +33,8 @@ def load(
             `checkpoint` state file (its latest checkpoint) or with a SavedModel; a GraphDef, `.pb` or `.pbtxt`.
         checkpoint: another checkpoint to take the values from: a prefix, or a `Checkpoint`.
         tags: which MetaGraph of a SavedModel, where there are several.
-        engine: what runs it: `"numpy"`, the interpreter, is also what `"auto"` chooses.
+        engine: what runs it. `"numpy"`, the interpreter, is also what `"auto"` chooses; `"openvino"` gives the
+            dense regions of plans that write nothing to OpenVINO, and the rest to the interpreter.
         mapped: map the values from the file (copy-on-write), or read them. A mapped file that another
             program truncates in place can kill the process; one that it replaces can't.
         name: for messages; the file's name if not given.
@@ -55,6 +56,6 @@ def load(
         source = checkpoint if checkpoint is not None else file.prefix
         if source is not None and graph.index.variables:
             values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
-        return Instance(file, graph, values)
+        return Instance(file, graph, values, _ENGINES[engine])
 
     return Model(opened(), name, opened)

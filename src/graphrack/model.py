@@ -88,12 +88,13 @@ class Model:
         """
         names = tuple(feeds) if feeds else ()
         # Looked up first by what was passed as it is: the same call again costs two dict look-ups.
-        key = ("run", fetching.key(fetches), names)
         instance = self._instance
+        key = ("run", instance.engine, fetching.key(fetches), names)
         call = instance.graph.kept.get(key)
         if call is None:
             with self._naming():
-                call = instance.graph.once(key, lambda: calls.compile_run(instance.graph, fetches, names))
+                graph, engine = instance.graph, instance.engine
+                call = graph.once(key, lambda: calls.compile_run(graph, engine, fetches, names))
         return self._run(instance, call, feeds.values() if feeds else ())
 
     def __call__(self, *args: Any, signature: str | None = None, **feeds: Any) -> Any:
@@ -118,13 +119,13 @@ class Model:
         elif args:
             positional = True
         names = tuple(feeds)
-        key = ("call", signature, positional, names)
         instance = self._instance
+        key = ("call", instance.engine, signature, positional, names)
         call = instance.graph.kept.get(key)
         if call is None:
             with self._naming():
                 call = instance.graph.once(
-                    key, lambda: calls.compile_call(instance.graph, signature, positional, names)
+                    key, lambda: calls.compile_call(instance.graph, instance.engine, signature, positional, names)
                 )
         return self._run(instance, call, (args[0], *feeds.values()) if positional else feeds.values())
 
@@ -305,6 +306,29 @@ class Model:
 
         with self._naming():
             return frozen(self, outputs, fold)
+
+    def bind(self, replacements: Mapping[Any, Any], *, scope: str = "") -> Model:
+        """A new model in whose graph tensors are replaced for all that take from them, as by `input_map`.
+
+        The variables come along with their values; from then on each model has its own. Names stay: a value
+        that replaces a placeholder has its name. All replacements are made at once: `{"x:0": "y:0", "y:0": "x:0"}`
+        swaps two inputs. What only the replaced tensors needed is left out.
+
+        Attributes:
+            replacements: names of any tensors (or inputs of the default signature) to what replaces them: a value
+                of the tensor's dtype and shape, converted as feeds are; a `TensorSpec`, for a new placeholder of its
+                name, dtype (numbers are cast to the tensor's) and shape; or the name of another tensor.
+            scope: what all operations' names come to begin with, as in `import_graph_def(name=scope)`.
+
+        Raises:
+            UnknownName: a name that the graph doesn't have.
+            FeedError: a value, placeholder or tensor whose dtype or shape doesn't fit.
+            GraphError: a tensor would need itself, or a new placeholder's name is taken.
+        """
+        from graphrack.binding import bound
+
+        with self._naming():
+            return bound(self, replacements, scope.rstrip("/"))
 
     def export(self, path: str | os.PathLike[str]) -> str:
         """Writes the model in the form that the path names, for TensorFlow and others to load.

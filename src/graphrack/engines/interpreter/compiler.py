@@ -19,7 +19,7 @@ import numpy as np
 from graphrack.engines.interpreter import control_flow, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow, LoopFrame
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
-from graphrack.engines.interpreter.order import Sections, ordered
+from graphrack.engines.interpreter.order import Cluster, Item, Sections, ordered
 from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read, missing_ops
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.errors import FeedError, GraphError, GraphrackError, UnsupportedOp
@@ -42,18 +42,23 @@ _PASS_HANDLES = frozenset(("Identity", "IdentityN"))
 _MARK = -1  # the output number under which a node's mark (that it ran) has its slot
 
 
-def compile_plan(index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName]) -> Plan:
+def compile_plan(
+    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: str = "numpy"
+) -> Plan:
     """Compiles what `fetches` need, given that `feeds` will be given.
 
     Attributes:
         fetches: tensors, or operations by name.
+        engine: `"openvino"` gives dense regions to OpenVINO; `"numpy"` runs all in the interpreter.
 
     Raises:
         UnsupportedOp: ops that graphrack lacks; every one of this plan, and the nodes that use them.
         FeedError: placeholders that the fetches need and that are not fed; every one of them.
         GraphError: the graph contradicts itself.
     """
-    return _Compiler(index, fetches, feeds, Functions(index.library, _compile_body)).plan()
+    compiler = _Compiler(index, fetches, feeds, Functions(index.library, _compile_body))
+    compiler.clusters = engine == "openvino"
+    return compiler.plan()
 
 
 def _compile_body(
@@ -109,12 +114,15 @@ class _Compiler:
             self.flow = ControlFlow(self.work, self.fed)
         self.used = {source for inputs in self.work.inputs.values() for source in inputs}
         self.used.update(f for f in fetches if not isinstance(f, str))
+        self.clusters = False
         self.waited_for = {name for waited in self.work.controls.values() for name in waited}
 
     def plan(self) -> Plan:
         """Compiles everything."""
         if self.flow is not None:
             self.frame_items(self.flow.root)
+        elif self.clusters and self.hoists_reads and not self.by_reference:
+            self.clustered()
         else:
             for node in self.ordered(self.work.order, ()) if self.writes else self.work.order:
                 assert isinstance(node, NodeDef)
@@ -169,12 +177,12 @@ class _Compiler:
 
     # Order
 
-    def ordered(self, nodes: Sequence[NodeDef], loops: Sequence[LoopFrame]) -> list[NodeDef | LoopFrame]:
-        return ordered(nodes, loops, self.work, self.fed, self.item_writes)
+    def ordered(self, nodes: Sequence[NodeDef], groups: Sequence[LoopFrame | Cluster]) -> list[Item]:
+        return ordered(nodes, groups, self.work, self.fed, self.item_writes)
 
-    def item_writes(self, item: NodeDef | LoopFrame) -> bool:
+    def item_writes(self, item: Item) -> bool:
         """Whether a node changes variables; a loop is taken to."""
-        if isinstance(item, LoopFrame):
+        if not isinstance(item, NodeDef):
             return self.writes
         op = self.ops.get(item.op)
         return op.writes if op is not None else item.op in FUNCTION_OPS and self.functions.writes
@@ -393,6 +401,49 @@ class _Compiler:
                 self.constant((node.name, i), value)
         return True
 
+    # Clusters
+
+    def clustered(self) -> None:
+        """Compiles everything, dense regions into steps that OpenVINO runs."""
+        from graphrack.engines.openvino.clusters import find_clusters
+
+        fixed: set[str] = set()
+        for node in self.work.order:
+            sources = {op for op, _ in self.work.inputs[node.name]}
+            reads = node.op in _VARIABLE_NODES or node.op in ("ReadVariableOp", "Identity", "Const")
+            if reads and sources <= fixed and not any((node.name, i) in self.fed for i in (0, 1)):
+                fixed.add(node.name)
+        several = {op for op, output in self.used if output > 0} | {f.op for f in self.feeds}
+        found = find_clusters(self.work.order, self.work, fixed.__contains__, several)
+        taken = {node.name for cluster in found for node in cluster.nodes}
+        for item in self.ordered([n for n in self.work.order if n.name not in taken], found):
+            if isinstance(item, Cluster):
+                self.cluster(item, fixed)
+            elif isinstance(item, NodeDef):
+                self.node(item)
+
+    def cluster(self, cluster: Cluster, fixed: set[str]) -> None:
+        """A cluster as one step; its nodes' own steps are kept for what OpenVINO can't run."""
+        from graphrack.engines.openvino.building import ClusterBuilder
+
+        outer, self.steps = self.steps, []
+        for node in cluster.nodes:
+            self.node(node)
+        inner, self.steps = self.steps, outer
+        if not inner:
+            return  # everything in it came out as constants
+        builder = ClusterBuilder(self.index, self.slots, self.constants)
+        taken_outside = {
+            (op, i)
+            for name, inputs in self.work.inputs.items()
+            for op, i in inputs
+            if name not in {n.name for n in cluster.nodes}
+        }
+        taken_outside.update(f for f in self.fetches if not isinstance(f, str))
+        step, inputs = builder.step(cluster, self.work.inputs, fixed, taken_outside, inner)
+        self.steps.append(step)
+        self.places[step] = Place(cluster.name, "cluster", inputs)
+
     # Control flow
 
     def control_node(self, node: NodeDef) -> None:
@@ -443,10 +494,11 @@ class _Compiler:
                 self.steps = sections.of(item)
             if isinstance(item, LoopFrame):
                 self.loop(item)
-            elif sections is not None and self.is_variable(item):
-                self.loop_variable(item, sections)
-            else:
-                self.node(item)
+            elif isinstance(item, NodeDef):
+                if sections is not None and self.is_variable(item):
+                    self.loop_variable(item, sections)
+                else:
+                    self.node(item)
 
     def loop(self, frame: LoopFrame) -> None:
         """Compiles a loop into one step."""

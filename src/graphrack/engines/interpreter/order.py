@@ -12,7 +12,22 @@ from graphrack.errors import GraphError
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.prune import Needed
 
-Item = NodeDef | LoopFrame
+
+class Cluster:
+    """Nodes that become one step together, each after those it takes values of; no path leads out and back in."""
+
+    __slots__ = ("nodes",)
+
+    def __init__(self, nodes: list[NodeDef]):
+        self.nodes = nodes
+
+    @property
+    def name(self) -> str:
+        """For messages: the last node's."""
+        return self.nodes[-1].name
+
+
+Item = NodeDef | LoopFrame | Cluster
 Tensor = tuple[str, int]
 
 
@@ -20,27 +35,31 @@ def names_in(item: Item) -> list[str]:
     """The nodes of an item: itself, or those of a loop and of the loops inside it."""
     if isinstance(item, NodeDef):
         return [item.name]
+    if isinstance(item, Cluster):
+        return [node.name for node in item.nodes]
     return [n.name for n in (*item.nodes, *item.enters)] + [n for child in item.children for n in names_in(child)]
 
 
 def entering(item: Item) -> list[NodeDef]:
     """The nodes by which an item takes anything from outside."""
-    return [item] if isinstance(item, NodeDef) else item.enters
+    if isinstance(item, NodeDef):
+        return [item]
+    return item.nodes if isinstance(item, Cluster) else item.enters
 
 
 def ordered(
     nodes: Sequence[NodeDef],
-    loops: Sequence[LoopFrame],
+    groups: Sequence[LoopFrame | Cluster],
     work: Needed,
     fed: Collection[Tensor],
     writes: Callable[[Item], bool],
 ) -> list[Item]:
-    """Nodes and loops in an order in which those that write come as late as the graph lets them.
+    """Nodes, loops and clusters in an order in which those that write come as late as the graph lets them.
 
     Raises:
         GraphError: they wait for each other.
     """
-    items: list[Item] = [*nodes, *loops]
+    items: list[Item] = [*nodes, *groups]
     owner = {name: i for i, item in enumerate(items) for name in names_in(item)}
     waiting = [0] * len(items)
     consumers: list[list[int]] = [[] for _ in items]

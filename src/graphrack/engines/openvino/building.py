@@ -1,0 +1,105 @@
+"""A cluster of a plan as a step: what goes into it, what comes out, and the program in between."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from graphrack.engines.interpreter.control_flow import locate
+from graphrack.engines.interpreter.order import Cluster
+from graphrack.engines.interpreter.steps import Frame, Step
+from graphrack.engines.openvino.compiled import ClusterProgram, Part, Source, can_hold
+from graphrack.formats.tensor import attr_value
+from graphrack.graph.index import GraphIndex, Shape
+from graphrack.graph.names import TensorName
+
+Tensor = tuple[str, int]
+
+
+class ClusterBuilder:
+    """Makes clusters' steps, given the slots of the plan's tensors and the constants among them."""
+
+    def __init__(self, index: GraphIndex, slots: Mapping[Tensor, int], constants: Mapping[int, Any]):
+        self._index = index
+        self._slots = slots
+        self._constants = constants
+
+    def step(
+        self,
+        cluster: Cluster,
+        inputs_of: Mapping[str, Sequence[Tensor]],
+        fixed: Collection[str],
+        taken_outside: Collection[Tensor],
+        inner: Sequence[Step],
+    ) -> tuple[Step, list[int]]:
+        """The step, and the slots that it reads.
+
+        Attributes:
+            inputs_of: each node's inputs.
+            fixed: nodes that give the same values in every run.
+            taken_outside: tensors that other nodes take, or that are fetched.
+            inner: the nodes' own steps.
+        """
+        own = {n.name for n in cluster.nodes if self._slots[n.name, 0] not in self._constants}
+        constants: dict[str, Any] = {}
+        weights: dict[str, int] = {}
+        fed: dict[str, tuple[int, Shape]] = {}
+        parts = []
+        for node in cluster.nodes:
+            if node.name not in own:
+                continue
+            sources = []
+            for tensor in inputs_of[node.name]:
+                slot = self._slots[tensor]
+                if tensor[0] in own:
+                    sources.append(Source(*tensor))
+                    continue
+                if slot in self._constants and can_hold(self._constants[slot]):
+                    name = f"constant_{slot}"
+                    constants[name] = self._constants[slot]
+                elif tensor[0] in fixed:
+                    name = f"weight_{slot}"
+                    weights[name] = slot
+                else:
+                    name = f"input_{slot}"
+                    fed[name] = (slot, self._index.output_shape(TensorName(*tensor)))
+                sources.append(Source(name, 0))
+            attributes = {key: attr_value(value) for key, value in node.attr.items() if not key.startswith("_")}
+            parts.append(Part(node.name, node.op, attributes, tuple(sources)))
+        outputs = [Source(name, 0) for name in own if (name, 0) in taken_outside]
+        program = ClusterProgram(
+            parts, constants, list(weights), [(name, shape) for name, (_, shape) in fed.items()], outputs
+        )
+        input_slots = [slot for slot, _ in fed.values()]
+        step = _step(
+            program, input_slots, list(weights.values()), [self._slots[s.name, s.output] for s in outputs], inner
+        )
+        return step, [*input_slots, *weights.values()]
+
+
+def _step(
+    program: ClusterProgram,
+    input_slots: Sequence[int],
+    weight_slots: Sequence[int],
+    output_slots: Sequence[int],
+    inner: Sequence[Step],
+) -> Step:
+    inputs, weights, outputs, steps = tuple(input_slots), tuple(weight_slots), tuple(output_slots), tuple(inner)
+
+    def cluster(frame: Frame) -> None:
+        try:
+            results = program.run([frame[i] for i in inputs], [frame[i] for i in weights])
+        except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
+            results = None
+        if results is not None:
+            for slot, value in zip(outputs, results, strict=True):
+                frame[slot] = value
+            return
+        for step in steps:
+            try:
+                step(frame)
+            except Exception as error:
+                locate(error, step)
+                raise
+
+    return cluster

@@ -1,0 +1,136 @@
+"""Handing a cluster to OpenVINO's TensorFlow frontend, node by node, without a file and without copies.
+
+The frontend asks a graph iterator for decoders, one a node. Weights are shared: OpenVINO takes writable arrays
+as they are, which mapped (copy-on-write) values are; it never writes into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from openvino import Model, OVAny, PartialShape, Tensor, Type
+from openvino.frontend import FrontEndManager
+from openvino.frontend.tensorflow.py_tensorflow_frontend import (
+    _FrontEndDecoderBase as DecoderBase,
+)
+from openvino.frontend.tensorflow.py_tensorflow_frontend import (
+    _FrontEndPyGraphIterator as GraphIterator,
+)
+
+from graphrack.engines.openvino.compiled import ClusterProgram, Part
+from graphrack.formats.dtypes import DType, from_numpy
+
+
+class _Decoder(DecoderBase):  # type: ignore[misc]
+    """One node as the frontend asks for it."""
+
+    def __init__(self, part: Part):
+        super().__init__()
+        self._part = part
+
+    def get_op_name(self) -> str:
+        return self._part.name
+
+    def get_op_type(self) -> str:
+        return self._part.op
+
+    def get_attribute(self, name: str) -> Any:
+        return OVAny(_attribute(self._part.attributes.get(name)))
+
+    def get_input_size(self) -> int:
+        return len(self._part.inputs)
+
+    def get_input_node_name(self, index: int) -> str:
+        return self._part.inputs[index].name
+
+    def get_input_node_name_output_port_index(self, index: int) -> int:
+        return self._part.inputs[index].output
+
+    def get_input_node_name_output_port_name(self, index: int) -> str:
+        return ""
+
+
+class _Iterator(GraphIterator):  # type: ignore[misc]
+    """The nodes of a cluster, one after the other."""
+
+    def __init__(self, parts: Sequence[Part]):
+        super().__init__()
+        self._decoders = [_Decoder(part) for part in parts]
+        self._position = 0
+
+    def get_input_names(self) -> list[str]:
+        return []
+
+    def get_output_names(self) -> list[str]:
+        return []
+
+    def get_input_names_map(self) -> dict[str, str]:
+        return {}
+
+    def get_output_names_map(self) -> dict[str, str]:
+        return {}
+
+    def is_end(self) -> bool:
+        return self._position >= len(self._decoders)
+
+    def reset(self) -> None:
+        self._position = 0
+
+    def size(self) -> int:
+        return len(self._decoders)
+
+    def next_impl(self) -> None:
+        self._position += 1
+
+    def get_decoder(self) -> _Decoder:
+        return self._decoders[self._position]
+
+    def get_body_graph_iterator(self, name: str) -> None:
+        return None
+
+
+def _attribute(value: Any) -> Any:
+    """A decoded attribute in OpenVINO's terms."""
+    if isinstance(value, DType):
+        return Type(value.numpy) if value.itemsize else Type.dynamic
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, float):
+        return np.float32(value)
+    if isinstance(value, Tensor | PartialShape):
+        return value
+    if isinstance(value, list):
+        return [v.decode() if isinstance(v, bytes) else v for v in value] or None
+    return value
+
+
+def _constant(name: str, value: Any) -> Part:
+    array = np.asarray(value)
+    shared = array.ndim > 0 and array.flags.writeable and array.flags.c_contiguous
+    tensor = Tensor(array if shared else np.array(array, order="C"), shared_memory=shared)
+    return Part(name, "Const", {"value": tensor, "dtype": from_numpy(array.dtype)}, ())
+
+
+def _placeholder(name: str, rank: int, shape: tuple[int | None, ...] | None) -> Part:
+    known = shape if shape is not None and len(shape) == rank else (None,) * rank
+    sizes = PartialShape([-1 if size is None else size for size in known])
+    return Part(name, "Placeholder", {"shape": sizes, "dtype": from_numpy(np.float32)}, ())
+
+
+def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str, Any]) -> Model:
+    """The cluster as an OpenVINO model, for inputs of these ranks and these weights."""
+    parts = [
+        *(_constant(name, value) for name, value in (program.constants | dict(weights)).items()),
+        *(_placeholder(name, rank, shape) for (name, shape), rank in zip(program.inputs, ranks, strict=True)),
+        *program.parts,
+    ]
+    frontend = FrontEndManager().load_by_framework("tf")
+    iterator = _Iterator(parts)  # the frontend asks its decoders until it has converted everything
+    graph = frontend.load(iterator)
+    places = [graph.get_place_by_tensor_name(f"{source.name}:{source.output}") for source in program.outputs]
+    graph.override_all_outputs(places)
+    model = frontend.convert(graph)
+    del iterator
+    return model
