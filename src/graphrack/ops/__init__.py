@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     # the rest, alphabetically
     "bitwise",
     "blocks",
+    "checks",
     "conv_grad",
     "counting",
     "cumulative",

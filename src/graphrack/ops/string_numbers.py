@@ -143,7 +143,7 @@ def summary(value: Array, summarize: int) -> bytes:
     """
     value = np.asarray(value)
     ends = value.size if summarize < 0 else min(summarize, value.size)
-    write = _writer(value.dtype)
+    write = writer(value.dtype)
     rank = value.ndim
 
     # Where nothing is to be shown, TensorFlow prints nothing of booleans.
@@ -170,7 +170,8 @@ def _rows(part: Array) -> list[Array]:
     return [part[i, ...] for i in range(len(part))]
 
 
-def _writer(dtype: np.dtype[Any]) -> Callable[[Any], str]:
+def writer(dtype: np.dtype[Any]) -> Callable[[Any], str]:
+    """How TensorFlow prints one value of a dtype; strings come in quotes."""
     if dtype.hasobject:
         return lambda text: '"' + "".join(map(_escaped, text)) + '"'
     if dtype.kind == "c":

@@ -1,0 +1,29 @@
+"""Every graph of the collection: opened, run and trained by graphrack as by TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from endtoend import (  # noqa: F401  (each registers its graphs)
+    attention,
+    classic,
+    detection,
+    generative,
+    recurrent,
+    reinforcement,
+    serving,
+    text,
+    training,
+    vision,
+)
+from endtoend.harness import CASES, judge
+
+
+@pytest.mark.parametrize(
+    ("name", "style"),
+    [(name, style) for name, case in CASES.items() for style in case.styles],
+    ids=[f"{name}-{style}" for name, case in CASES.items() for style in case.styles],
+)
+def test_graphrack_runs_and_trains_it_as_tensorflow_does(name: str, style: str, tmp_path: Path) -> None:
+    judge(CASES[name], style, tmp_path)
