@@ -24,7 +24,7 @@ from typing import Literal
 from weakref import WeakValueDictionary
 
 from graphrack.errors import CorruptFile, FileError
-from graphrack.formats.checkpoint_names import SHARD, STATE_FILE, v1_files
+from graphrack.formats.checkpoint_names import SHARD, STATE_FILE, prefix_of, v1_files
 from graphrack.formats.checkpoint_state import latest_checkpoint, read_state
 from graphrack.formats.proto_files import (
     TABLE_MAGIC,
@@ -158,7 +158,7 @@ def open_model_file(path: str | os.PathLike[str], *, tags: str | Iterable[str] |
     to open instead; `tags` for what isn't a SavedModel), `CorruptFile`, and what `read_saved_model` raises.
     """
     path = os.fspath(path)
-    file = _open(os.fsdecode(path) if isinstance(path, bytes) else path, tags)
+    file = _open(prefix_of(os.fsdecode(path) if isinstance(path, bytes) else path), tags)
     if tags is not None and file.kind != "saved model":
         raise FileError(
             f"{file.path!r} holds a {file.kind}; tags={tags!r} has no meaning for it: only SavedModels have tags"
