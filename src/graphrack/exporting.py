@@ -107,12 +107,19 @@ def _parts(graph: GraphDef) -> Iterator[bytes]:
     yield rest.SerializeToString()
 
 
+def _portable(message: MetaGraphDef) -> MetaGraphDef:
+    """The message without the devices that it was made for."""
+    for node in message.graph_def.node:
+        node.ClearField("device")
+    return message
+
+
 # MetaGraph and checkpoint
 
 
 def _meta_graph(instance: Instance, path: str) -> None:
     current_values(instance)
-    message = meta_graph(instance)
+    message = _portable(meta_graph(instance))
     check_size(_size(message.graph_def), f"{path!r}")
     if instance.graph.index.variables:
         save_values(instance, path.removesuffix(".meta"))
@@ -145,7 +152,7 @@ def _saved_model(instance: Instance, folder: str) -> None:
 
 def _write_saved_model(instance: Instance, folder: str) -> None:
     graph = instance.graph
-    message = meta_graph(instance)
+    message = _portable(meta_graph(instance))
     if graph.index.variables:
         prefix = os.path.join(folder, "variables", "variables")
         os.mkdir(os.path.dirname(prefix))

@@ -38,7 +38,9 @@ def carry(
     *,
     key: Callable[[str], str] = str,
     replaced: Mapping[str, TensorSpec] | None = None,
+    rename_input: Rename | None = None,
     variables: bool = True,
+    scope: str = "",
 ) -> None:
     """Adds to a new MetaGraph what of the old one's wrapping still makes sense in its graph.
 
@@ -49,7 +51,9 @@ def carry(
         rename: from the old graph's names to the new one's.
         key: the signatures' new keys.
         replaced: new tensors that have another dtype or shape than the old ones, by their names.
+        rename_input: the same as `rename`, for signatures' inputs, where it differs.
         variables: whether the new graph has variables at all.
+        scope: what names in checkpoints come to lie under.
     """
     if old is None:
         return
@@ -63,12 +67,12 @@ def carry(
         op for op in had.stripped_op_list.op if op_table.op_def(op.name) is None and op.name not in known
     )
     for name, signature in old.signature_def.items():
-        changed = _signature(signature, rename, replaced or {})
+        changed = _signature(signature, rename_input or rename, rename, replaced or {})
         if changed is not None:
             new.signature_def[name if name == INIT_SIGNATURE else key(name)].CopyFrom(changed)
     for name, collection in old.collection_def.items():
         if name not in _LEFT_OUT:
-            _collection(name, collection, new, rename, variables)
+            _collection(name, collection, new, rename, variables, scope)
     for asset in old.asset_file_def:
         carried = _asset(asset, rename)
         if carried is not None:
@@ -83,9 +87,13 @@ def tensor_info(spec: TensorSpec) -> TensorInfo:
     return info
 
 
-def _signature(old: SignatureDef, rename: Rename, replaced: Mapping[str, TensorSpec]) -> SignatureDef | None:
+def _signature(
+    old: SignatureDef, rename_input: Rename, rename_output: Rename, replaced: Mapping[str, TensorSpec]
+) -> SignatureDef | None:
     result = SignatureDef(method_name=old.method_name)
-    for mine, theirs, needed in ((result.inputs, old.inputs, False), (result.outputs, old.outputs, True)):
+    inputs = (result.inputs, old.inputs, rename_input, False)
+    outputs = (result.outputs, old.outputs, rename_output, True)
+    for mine, theirs, rename, needed in (inputs, outputs):
         for key, info in theirs.items():
             changed = _tensor_info(info, rename, replaced)
             if changed is not None:
@@ -125,7 +133,7 @@ def _tensor_info(old: TensorInfo, rename: Rename, replaced: Mapping[str, TensorS
     return result
 
 
-def _collection(name: str, old: CollectionDef, new: MetaGraphDef, rename: Rename, variables: bool) -> None:
+def _collection(name: str, old: CollectionDef, new: MetaGraphDef, rename: Rename, variables: bool, scope: str) -> None:
     kind = old.WhichOneof("kind")
     if kind is None:
         return
@@ -138,7 +146,7 @@ def _collection(name: str, old: CollectionDef, new: MetaGraphDef, rename: Rename
         values.extend(found for found in map(rename, old.node_list.value) if found is not None)
     elif kind == "bytes_list":
         for value in old.bytes_list.value:
-            carried = _bytes(value, rename, variables)
+            carried = _bytes(value, rename, variables, scope)
             if carried is not None:
                 values.append(carried)
     elif kind == "any_list":
@@ -149,7 +157,7 @@ def _collection(name: str, old: CollectionDef, new: MetaGraphDef, rename: Rename
         getattr(new.collection_def[name], kind).value.extend(values)
 
 
-def _bytes(value: bytes, rename: Rename, variables: bool) -> bytes | None:
+def _bytes(value: bytes, rename: Rename, variables: bool, scope: str) -> bytes | None:
     """A collection's item: a variable under its new names, None where it is gone; anything else as it is."""
     try:
         definition = VariableDef.FromString(value)
@@ -167,6 +175,8 @@ def _bytes(value: bytes, rename: Rename, variables: bool) -> bytes | None:
             if renamed is None:
                 return None
             setattr(definition, field, renamed)
+    if scope and definition.HasField("save_slice_info_def"):
+        definition.save_slice_info_def.full_name = f"{scope}/{definition.save_slice_info_def.full_name}"
     return definition.SerializeToString()
 
 

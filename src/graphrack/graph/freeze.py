@@ -33,6 +33,7 @@ from graphrack.graph.functions import FunctionLibrary, function_graph
 from graphrack.graph.gates import ENTERS, EXITS, MERGES, NEXT_ITERATIONS, SWITCHES, Gates, through_identities
 from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, Shape, variable
 from graphrack.graph.names import TensorName, parse_input
+from graphrack.graph.scope import functions_of
 
 __all__ = ["MAX_BYTES", "Frozen", "check_size", "freeze"]
 
@@ -557,19 +558,6 @@ class _OutputNames:
         if definition is None:
             raise GraphError(f"nobody defines the op {node.op} of {op!r}, a node of a function; it can't be frozen")
         return definition
-
-
-def functions_of(node: NodeDef) -> list[NameAttrList]:
-    """The functions that a node has in its attributes, in an order of their own."""
-    found = []
-    for name in sorted(node.attr):
-        value = node.attr[name]
-        kind = value.WhichOneof("value")
-        if kind == "func":
-            found.append(value.func)
-        elif kind == "list" and value.list.func:
-            found.extend(value.list.func)
-    return found
 
 
 def _forget_shapes(node: NodeDef) -> None:

@@ -21,10 +21,10 @@ REF_VARIABLES = frozenset(("VariableV2", "Variable", "AutoReloadVariable"))
 RESOURCE_VARIABLES = frozenset(("VarHandleOp",))
 
 # Before this GraphDef version a placeholder's scalar shape meant that nothing was known of it.
-_PLACEHOLDER_SHAPES_SINCE = 24
+PLACEHOLDER_SHAPES_SINCE = 24
 
 # The shared name that TensorFlow gives to resources which share nothing.
-_ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
+ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
 
 
 class Variable(NamedTuple):
@@ -110,12 +110,7 @@ class GraphIndex:
 
     def output_count(self, node: NodeDef) -> int | None:
         """How many outputs a node has; None where TensorFlow's op table doesn't know its op."""
-        if node.op in PLACEHOLDERS or node.op == "Const" or node.op in REF_VARIABLES:
-            return 1
-        if "_output_shapes" in node.attr:  # what a Saver writes into its MetaGraph; saves the op table
-            return len(node.attr["_output_shapes"].list.shape)
-        types = op_table.output_types(node)
-        return None if types is None else len(types)
+        return output_count(node)
 
     def output_dtype(self, tensor: TensorName) -> DType | None:
         """The static dtype of a tensor; None where it can't be known."""
@@ -134,7 +129,7 @@ class GraphIndex:
         attributes = node.attr
         if node.op in PLACEHOLDERS and "shape" in attributes:
             shape = shape_from_proto(attributes["shape"].shape)
-            old = self.graph_def.versions.producer < _PLACEHOLDER_SHAPES_SINCE
+            old = self.graph_def.versions.producer < PLACEHOLDER_SHAPES_SINCE
             if not (shape == () and old):
                 return shape
         elif node.op == "Const" and "value" in attributes:
@@ -192,10 +187,20 @@ class GraphIndex:
         return counts
 
 
+def output_count(node: NodeDef) -> int | None:
+    """How many outputs a node has; None where TensorFlow's op table doesn't know its op."""
+    if node.op in PLACEHOLDERS or node.op == "Const" or node.op in REF_VARIABLES:
+        return 1
+    if "_output_shapes" in node.attr:  # what a Saver writes into its MetaGraph; saves the op table
+        return len(node.attr["_output_shapes"].list.shape)
+    types = op_table.output_types(node)
+    return None if types is None else len(types)
+
+
 def variable_key(node: NodeDef) -> str:
     """What a variable's or resource's value is kept under: container and shared name, else its own name."""
     shared = node.attr["shared_name"].s.decode("utf-8", "surrogateescape") if "shared_name" in node.attr else ""
-    if shared == _ANONYMOUS:
+    if shared == ANONYMOUS:
         shared = ""
     container = node.attr["container"].s.decode("utf-8", "surrogateescape") if "container" in node.attr else ""
     return f"{container}\0{shared or node.name}"

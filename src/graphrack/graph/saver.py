@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, cast
 
 from graphrack.errors import GraphError
@@ -113,17 +113,46 @@ def _strings(index: GraphIndex, text: str) -> list[str] | None:
     return [value.decode() for value in tensor_from_proto(node.attr["value"].tensor).ravel()]
 
 
-def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[GraphDef, SaverDef]:
-    """A copy of the graph with nodes that save and restore the variables, as a `tf.train.Saver` adds them.
+def only_for_saving(index: GraphIndex, nodes: SaverNodes, keep: Iterable[str] = ()) -> set[str]:
+    """The operations that nothing but the graph's own Saver needs; `keep` are needed, and what they need."""
+    roots = [nodes.restore, *([nodes.save.op] if nodes.save is not None else ()), nodes.filename.op]
+    saving = _upstream(index, roots)
+    variables = set(index.variables)
+    return saving - _upstream(index, [*variables, *keep, *(n for n in index.nodes if n not in saving)])
 
-    The nodes lie under the first of the scopes `save`, `save_1`, … that is free.
-    """
-    string = DataType.DT_STRING
-    taken = {node.name.partition("/")[0] for node in graph_def.node}
-    scope = next(s for s in ("save", *(f"save_{i}" for i in range(1, len(taken) + 2))) if s not in taken)
+
+def _upstream(index: GraphIndex, names: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    stack = [name for name in names if name in index.nodes]
+    while stack:
+        name = stack.pop()
+        if name not in found:
+            found.add(name)
+            sources = (parse_input(text)[0] for text in index.nodes[name].input)
+            stack += [source for source in sources if source in index.nodes]
+    return found
+
+
+def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[GraphDef, SaverDef]:
+    """A copy of the graph with nodes that save and restore the variables: see `add_saver`."""
     result = GraphDef()
     result.CopyFrom(graph_def)
+    return result, add_saver(result, variables)
+
+
+def add_saver(
+    result: GraphDef, variables: Iterable[Variable], slices: Mapping[str, tuple[str, str]] | None = None
+) -> SaverDef:
+    """Adds nodes to a graph that save and restore variables, as a `tf.train.Saver` does.
+
+    The nodes lie under the first of the scopes `save`, `save_1`, … that is free. `slices` gives, for variables that
+    are parts of a larger one, its name in a checkpoint and which part they are (`"10 4 0,5:0,4"`).
+    """
+    string = DataType.DT_STRING
+    taken = {node.name.partition("/")[0] for node in result.node}
+    scope = next(s for s in ("save", *(f"save_{i}" for i in range(1, len(taken) + 2))) if s not in taken)
     listed = list(variables)
+    stored = [(slices or {}).get(v.name, (v.name, "")) for v in listed]
 
     def add(op: str, name: str, inputs: Iterable[str] = ()) -> NodeDef:
         return result.node.add(op=op, name=f"{scope}/{name}", input=inputs)
@@ -142,8 +171,8 @@ def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[Grap
 
     types = [cast(DataType, v.dtype.number) for v in listed]
     filename = constant("Const", [b"model"], scalar=True)
-    names = constant("SaveV2/tensor_names", [v.name.encode() for v in listed])
-    specs = constant("SaveV2/shape_and_slices", [b""] * len(listed))
+    names = constant("SaveV2/tensor_names", [name.encode() for name, _ in stored])
+    specs = constant("SaveV2/shape_and_slices", [spec.encode() for _, spec in stored])
     values = []
     for i, v in enumerate(listed):
         if v.is_resource:
@@ -169,7 +198,7 @@ def with_saver(graph_def: GraphDef, variables: Iterable[Variable]) -> tuple[Grap
             assign.attr["validate_shape"].b = True
         assigns.append(assign.name)
     restore_all = add("NoOp", "restore_all", [f"^{a}" for a in assigns])
-    return result, SaverDef(
+    return SaverDef(
         filename_tensor_name=f"{filename}:0",
         save_tensor_name=f"{done.name}:0",
         restore_op_name=restore_all.name,
