@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphrack.engines.openvino.shapes import OUTPUT_SHAPES, Misfit, Shape
 from graphrack.formats.dtypes import FLOAT, INT32, INT64, from_numpy
 
 # How many (ranks, weights) of one cluster stay compiled: models of one graph have weights of their own.
 _MAX_COMPILED = 128
+_MAX_SHAPES = 4096
 
 _core: Any = None
 _core_lock = threading.Lock()
@@ -73,6 +75,7 @@ class ClusterProgram:
         self.outputs = tuple(outputs)
         self.failure = ""
         self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._fitting: set[Any] = set()
         self._lock = threading.Lock()
 
     def run(self, inputs: Sequence[Any], weights: Sequence[Any]) -> list[np.ndarray[Any, Any]] | None:
@@ -87,6 +90,9 @@ class ClusterProgram:
             if not isinstance(value, (np.ndarray, np.generic)) or not value.size or value.dtype != np.float32:
                 return None
             arrays.append(np.ascontiguousarray(value))
+        shapes = (tuple(a.shape for a in arrays), tuple(w.shape for w in weights))
+        if shapes not in self._fitting:
+            self._check(*shapes)
         key = (tuple(a.ndim for a in arrays), tuple(map(id, weights)))
         compiled = self._compiled.get(key)
         if compiled is None:
@@ -94,6 +100,21 @@ class ClusterProgram:
             if compiled is None:
                 return None
         return compiled.run(arrays)
+
+    def _check(self, inputs: Sequence[Shape], weights: Sequence[Shape]) -> None:
+        """Raises `Misfit` where the shapes of the inputs don't fit the nodes; notes those that do."""
+        known: dict[tuple[str, int], Shape] = {(n, 0): np.shape(c) for n, c in self.constants.items()}
+        known.update(((name, 0), shape) for (name, _), shape in zip(self.inputs, inputs, strict=True))
+        known.update(((name, 0), shape) for name, shape in zip(self.weights, weights, strict=True))
+        for part in self.parts:
+            values = [self.constants.get(source.name) for source in part.inputs]
+            output = OUTPUT_SHAPES[part.op]([known[source] for source in part.inputs], values, part.attributes)
+            if 0 in output:
+                raise Misfit
+            known[part.name, 0] = output
+        if len(self._fitting) >= _MAX_SHAPES:
+            self._fitting.clear()
+        self._fitting.add((inputs, weights))
 
     def _compile(self, key: Any, arrays: Sequence[Any], weights: Sequence[Any]) -> _Compiled | None:
         with self._lock:

@@ -1,0 +1,348 @@
+"""The nodes of a plan: what each becomes, a constant, a slot of another's, or a step.
+
+`compiler.py` puts them in order, and has what spans several nodes: loops, branches, clusters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrack.engines.interpreter import control_flow, steps
+from graphrack.engines.interpreter.control_flow import ControlFlow
+from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
+from graphrack.engines.interpreter.order import Item
+from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops
+from graphrack.engines.interpreter.steps import STATE_SLOT, Step
+from graphrack.errors import FeedError, GraphError, GraphrackError
+from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.formats.tensor import attr_value
+from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
+from graphrack.graph.names import TensorName
+from graphrack.graph.prune import needed
+from graphrack.ops import registry
+from graphrack.ops.registry import Op
+from graphrack.ops.runtime import Handle
+
+Tensor = tuple[str, int]
+
+# A folded value stays in memory as long as its plan: what grows (a big Fill, say) is left to each run.
+_MAX_FOLDED_BYTES = 1 << 20
+VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
+_PASS_HANDLES = frozenset(("Identity", "IdentityN"))
+_MARK = -1  # the output number under which a node's mark (that it ran) has its slot
+
+
+class NodeCompiler:
+    """What one plan is compiled with.
+
+    Attributes:
+        template: the frame's values before a run: constants, and None.
+        slots: of tensors; under output `_MARK`, of nodes' marks.
+        constants: values of slots that no run changes.
+        references: of slots that hold a TF1 variable's reference, the variable.
+        steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
+    """
+
+    def __init__(
+        self,
+        index: GraphIndex,
+        fetches: Sequence[Fetch],
+        feeds: Sequence[TensorName],
+        functions: Functions,
+        *,
+        body: bool = False,
+    ):
+        self.index = index
+        self.fetches = fetches
+        self.feeds = tuple(feeds)
+        self.fed = frozenset(feeds)
+        self.functions = functions
+        self.template: list[Any] = [None]
+        self.slots: dict[Tensor, int] = {}
+        self.constants: dict[int, Any] = {}
+        self.references: dict[int, Handle] = {}
+        self.reads: list[Read] = []
+        self.steps: list[Step] = []
+        self.places: dict[Step, Place] = {}
+        for feed in feeds:
+            self.new_slot(feed)
+        self.work = needed(index, fetches, self.fed)
+        self.ops, nodes_of_functions = self.look_up(self.work.order)
+        self.needs_state = nodes_of_functions
+        self.writes = any(op.writes for op in self.ops.values()) or functions.writes
+        # Where an op takes a reference, TF1 variables are read when their values are taken. The body of a
+        # function is run inside of a run, and reads its variables where it reads them.
+        self.by_reference = self.writes or body or any(op.ref_inputs for op in self.ops.values())
+        self.hoists_reads = not self.writes and not body
+        self.flow = None
+        if any(node.op in control_flow.CONTROL_FLOW for node in self.work.order):
+            self.flow = ControlFlow(self.work, self.fed)
+        self.used = {source for inputs in self.work.inputs.values() for source in inputs}
+        self.used.update(f for f in fetches if not isinstance(f, str))
+        self.waited_for = {name for waited in self.work.controls.values() for name in waited}
+
+    # Looking up
+
+    def look_up(self, nodes: Sequence[NodeDef]) -> tuple[dict[str, Op], bool]:
+        """The op of every node, and whether any calls functions; or one error for all ops that are missing,
+        one for all unfed placeholders."""
+        found: dict[str, Op] = {}
+        missing: dict[str, list[str]] = {}
+        unfed: list[str] = []
+        calls = False
+        for node in nodes:
+            name = node.op
+            if name in found or name in PLANNED:
+                if name in PLACEHOLDERS and name != "PlaceholderWithDefault" and (node.name, 0) not in self.fed:
+                    unfed.append(node.name)
+            elif name in FUNCTION_OPS:
+                calls = True
+                self.functions.examine(node, missing)
+            else:
+                op = registry.lookup(name)
+                if op is None:
+                    missing.setdefault(name, []).append(node.name)
+                else:
+                    found[name] = op
+        if missing:
+            raise missing_ops(missing)
+        if unfed:
+            raise FeedError(
+                f"placeholders must be fed: {', '.join(repr(f'{n}:0') for n in unfed)}; "
+                f"fetching {', '.join(str(f) for f in self.fetches)} needs them"
+            )
+        return found, calls
+
+    def item_writes(self, item: Item) -> bool:
+        """Whether a node changes variables; a loop is taken to."""
+        if not isinstance(item, NodeDef):
+            return self.writes
+        op = self.ops.get(item.op)
+        return op.writes if op is not None else item.op in FUNCTION_OPS and self.functions.writes
+
+    # Slots
+
+    def new_slot(self, tensor: Tensor | None, value: Any = None) -> int:
+        """A new slot, of a tensor where one is named."""
+        slot = len(self.template)
+        self.template.append(value)
+        if tensor is not None:
+            self.slots[tensor] = slot
+        return slot
+
+    def output_slot(self, name: str, output: int) -> int:
+        """A slot for what a node computes; where that is fed, one that nobody looks at."""
+        return self.new_slot(None if (name, output) in self.fed else (name, output))
+
+    def constant(self, tensor: Tensor, value: Any) -> None:
+        """A slot whose value no run changes."""
+        slot = self.new_slot(tensor, value)
+        self.constants[slot] = value
+
+    def source_slot(self, source: Tensor, consumer: NodeDef) -> int:
+        """The slot of an input as it is: of a reference, the reference."""
+        try:
+            return self.slots[source]
+        except KeyError:
+            node = self.index.nodes[source[0]]
+            raise GraphError(
+                f"node {consumer.name!r} ({consumer.op}) takes '{source[0]}:{source[1]}', but {node.op} "
+                f"{node.name!r} has no such output"
+            ) from None
+
+    def value_slot(self, source: Tensor, consumer: NodeDef) -> int:
+        """The slot of an input's value; for a reference, one that a step fills right before its use."""
+        slot = self.source_slot(source, consumer)
+        if slot not in self.references:
+            return slot
+        value = self.new_slot(None)
+        self.needs_state = True
+        self.add(steps.read_reference(slot, value), consumer, (slot,), (value,))
+        return value
+
+    # Steps
+
+    def add(self, step: Step, node: NodeDef, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Adds a node's step; guarded where the node lies in a branch."""
+        place = Place(node.name, node.op, inputs)
+        if self.flow is not None and self.flow.contexts[node.name]:
+            self.places[step] = place
+            step = control_flow.guarded(step, self.watched(node), outputs, self.mark(node))
+        self.steps.append(step)
+        self.places[step] = place
+
+    def watched(self, node: NodeDef) -> list[int]:
+        """The slots that are dead where a node in a branch doesn't run."""
+        assert self.flow is not None
+        found = []
+        for source in self.work.inputs[node.name]:
+            if source not in self.fed and self.flow.of_tensor(source):
+                found.append(self.slots[source])
+        for name in self.work.controls.get(node.name, ()):
+            if self.flow.contexts[name]:
+                slot = self.slots.get((name, _MARK), self.slots.get((name, 0)))
+                if slot is not None:
+                    found.append(slot)
+        return found
+
+    def mark(self, node: NodeDef) -> int | None:
+        """A slot that says whether a node in a branch ran, where another waits for it and no output tells."""
+        if node.name not in self.waited_for or (node.name, 0) in self.slots:
+            return None
+        return self.slots.get((node.name, _MARK)) or self.new_slot((node.name, _MARK))
+
+    # Nodes
+
+    def node(self, node: NodeDef) -> None:
+        """Makes a node what it is in the plan: a constant, a slot of another's, or a step."""
+        name, op_name = node.name, node.op
+        inputs = self.work.inputs[name]
+        if op_name == "Const":
+            if (name, 0) not in self.fed:
+                self.const(node)
+        elif op_name in VARIABLE_NODES:
+            if (name, 0) not in self.fed:
+                self.variable(node)
+        elif op_name in PLACEHOLDERS:
+            if (name, 0) not in self.fed:  # a default, not fed
+                self.slots[name, 0] = self.value_slot(inputs[0], node)
+        elif op_name in FUNCTION_OPS:
+            slots = [STATE_SLOT, *(self.value_slot(source, node) for source in inputs)]
+            kernel = self.functions.kernel(node)
+            outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node)]
+            self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+        elif op_name == "Identity" and self.passes_reference(node):
+            pass
+        elif op_name != "ReadVariableOp" or not self.hoisted(node):
+            self.kernel_node(node, self.ops[op_name])
+
+    def const(self, node: NodeDef) -> None:
+        """A Const: its value is in the frame from the start, but in a branch, where it may be dead."""
+        value = self.index.constant(node)
+        if self.flow is None or not self.flow.contexts[node.name]:
+            self.constant((node.name, 0), value)
+            return
+        # In a branch a constant is dead where the branch is not taken.
+        output = self.new_slot((node.name, 0))
+        self.add(steps.one_output(lambda: value, (), output), node, (), (output,))
+
+    def variable(self, node: NodeDef) -> None:
+        """A variable's node: its handle, or in a plan that needs none, its value taken when a run starts."""
+        declared = self.index.variables[node.name]
+        if declared.is_resource or self.by_reference:
+            handle = Handle(declared.key, declared.name, declared.dtype, declared.shape)
+            self.constant((node.name, 0), handle)
+            if not declared.is_resource:
+                self.references[self.slots[node.name, 0]] = handle
+        else:
+            self.reads.append(Read(self.new_slot((node.name, 0)), declared.key, declared.name))
+
+    def hoisted(self, node: NodeDef) -> bool:
+        """Takes a variable's value when the run starts, where nothing in it can change the value."""
+        handle = self.constants.get(self.slots[self.work.inputs[node.name][0]])
+        in_branch = self.flow is not None and self.flow.contexts[node.name]
+        if not self.hoists_reads or not isinstance(handle, Handle) or in_branch or (node.name, 0) in self.fed:
+            return False
+        self.reads.append(Read(self.new_slot((node.name, 0)), handle.key, handle.name))
+        return True
+
+    def passes_reference(self, node: NodeDef) -> bool:
+        """Makes an Identity of a TF1 variable (its `w/read`) stand for the variable itself.
+
+        TensorFlow's Identity copies nothing, and its assignments write in place: who takes the value of
+        `w/read` after an assignment sees the new one. Moving averages after a train step rely on that.
+        """
+        source = self.work.inputs[node.name][0]
+        slot = self.slots.get(source)
+        if slot not in self.references or (node.name, 0) in self.fed:
+            return False
+        if self.flow is not None and self.flow.contexts[node.name]:
+            output = self.new_slot((node.name, 0))
+            self.add(steps.one_output(lambda handle: handle, (slot,), output), node, (slot,), (output,))
+            self.refer(output, slot)
+        else:
+            self.slots[node.name, 0] = slot
+        return True
+
+    def kernel_node(self, node: NodeDef, op: Op) -> None:
+        """A node that its op's kernel computes: now where all is known, else by a step."""
+        name, inputs = node.name, self.work.inputs[node.name]
+        slots = [
+            self.source_slot(source, node) if i in op.ref_inputs else self.value_slot(source, node)
+            for i, source in enumerate(inputs)
+        ]
+        kernel = self.bind(op, node, len(inputs))
+        if not op.state and not op.impure and op.outputs and self.fold(op, node, kernel, slots):
+            return
+        if op.state:
+            self.needs_state = True
+            slots = [STATE_SLOT, *slots]
+        if op.outputs == 0:
+            self.add(steps.no_output(kernel, slots), node, slots, ())
+        elif op.outputs == 1:
+            output = self.output_slot(name, 0)
+            self.add(steps.one_output(kernel, slots, output), node, slots, (output,))
+            if op.ref_output:
+                # The output of an Assign is its variable: whoever takes its value reads it then.
+                self.refer(output, self.slots[inputs[op.ref_inputs[0]]])
+        else:
+            outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
+            self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+
+    def refer(self, slot: int, source: int) -> None:
+        """Makes a slot a reference to the variable that another slot refers to."""
+        if source in self.references:
+            self.references[slot] = self.references[source]
+
+    def used_outputs(self, node: NodeDef, count: int = -1) -> list[int]:
+        """Which outputs of a node anything takes."""
+        used = sorted(i for source, i in self.used if source == node.name and (source, i) not in self.fed)
+        if count > 0 and used and used[-1] >= count:
+            raise GraphError(f"{node.op} {node.name!r} has {count} outputs; the graph takes ':{used[-1]}'")
+        return used
+
+    def bind(self, op: Op, node: NodeDef, input_count: int) -> registry.Kernel:
+        """The node's kernel, bound to its attributes."""
+        if not op.keywords:
+            return op.bind(node.name, {}, {})
+        attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
+        facts: dict[str, Any] = {"input_count": input_count}
+        if "output_count" in op.keywords:
+            facts["output_count"] = self.index.output_count(node)
+        try:
+            return op.bind(node.name, attributes, facts)
+        except ValueError as error:
+            if isinstance(error, GraphrackError):
+                raise
+            raise GraphError(f"node {node.name!r} ({node.op}): {error}") from error
+
+    def fold(self, op: Op, node: NodeDef, kernel: registry.Kernel, slots: Sequence[int]) -> bool:
+        """Computes a node now whose inputs are all known; not where it fails, so that the run tells."""
+        if not slots or not all(slot in self.constants for slot in slots):
+            return False
+        if self.flow is not None and self.flow.contexts[node.name]:
+            return False
+        values = [self.constants[slot] for slot in slots]
+        if any(isinstance(value, Handle) for value in values) and op.name not in _PASS_HANDLES:
+            return False
+        try:
+            with np.errstate(all="ignore"):
+                results = kernel(*values)
+        except Exception:
+            return False
+        if op.outputs == 1:
+            results = [results]
+        if sum(getattr(r, "nbytes", 0) for r in results) > _MAX_FOLDED_BYTES:
+            return False
+        for i, value in enumerate(results):
+            if (node.name, i) not in self.fed:
+                self.constant((node.name, i), value)
+        return True
+
+    def changes(self, node: NodeDef) -> bool:
+        """Whether running a node again may give something else, or do something again."""
+        op = self.ops.get(node.op)
+        return node.op in FUNCTION_OPS or (op is not None and (op.state or op.impure))
