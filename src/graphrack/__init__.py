@@ -3,6 +3,7 @@
 Start with `load` for one model, `Rack` for many, `Checkpoint` for values alone.
 """
 
+from graphrack.binding import merge
 from graphrack.checkpoint import Checkpoint, checkpoints, latest_checkpoint, save_checkpoint
 from graphrack.errors import (
     AmbiguousOutput,
@@ -19,6 +20,7 @@ from graphrack.errors import (
     UninitializedError,
     UnknownName,
     UnsupportedOp,
+    UnsupportedSource,
 )
 from graphrack.formats.dtypes import DType
 from graphrack.formats.tensor_spec import TensorSpec
@@ -52,9 +54,11 @@ __all__ = [
     "UninitializedError",
     "UnknownName",
     "UnsupportedOp",
+    "UnsupportedSource",
     "Variables",
     "checkpoints",
     "latest_checkpoint",
     "load",
+    "merge",
     "save_checkpoint",
 ]

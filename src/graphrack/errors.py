@@ -11,6 +11,7 @@
     ├── UninitializedError (RuntimeError)  variables or tables without values are read
     ├── GraphError (ValueError)          the graph contradicts itself: cycles, dangling inputs, bad attributes
     ├── UnsupportedOp (NotImplementedError)  a plan needs ops or dtypes that graphrack lacks
+    ├── UnsupportedSource (TypeError)    nothing that can be saved from, or restored into
     ├── PermissionDenied (PermissionError)   the graph would touch files or the network unasked
     ├── OpError (RuntimeError, ValueError)   an op failed while running: names node, op, inputs
     └── RackErrors (ExceptionGroup)      some models of a rack failed: the others' results are on it
@@ -42,6 +43,7 @@ __all__ = [
     "UninitializedError",
     "UnknownName",
     "UnsupportedOp",
+    "UnsupportedSource",
 ]
 
 
@@ -91,6 +93,10 @@ class GraphError(GraphrackError, ValueError):
 
 class UnsupportedOp(GraphrackError, NotImplementedError):
     """A plan needs ops that graphrack doesn't have; the message names every one and its nodes."""
+
+
+class UnsupportedSource(GraphrackError, TypeError):
+    """What was given is nothing that can be saved from, or restored into; the message says what is."""
 
 
 class PermissionDenied(GraphrackError, PermissionError):

@@ -97,3 +97,22 @@ def prefixes_in(folder: str) -> dict[str, float]:
             continue
         found[prefix] = max(found.get(prefix, 0.0), entry.stat().st_mtime)
     return found
+
+
+def files_of(prefix: str) -> list[str]:
+    """A checkpoint's files that are there, and its graph's: what to remove it means, in that order.
+
+    What makes it a checkpoint comes first, so that no part of it is taken for one. Raises `FileError`.
+    """
+    folder, base = os.path.dirname(prefix), os.path.basename(prefix)
+    if os.path.isfile(index_path(prefix)):
+        data = re.compile(re.escape(base) + r"\.data-\d{5}-of-\d{5}")
+        try:
+            names = sorted(name for name in os.listdir(folder or ".") if data.fullmatch(name))
+        except OSError as e:
+            raise FileError(f"{folder or '.'} can't be read: {e.strerror or e}") from e
+        found = [index_path(prefix), *(os.path.join(folder, name) for name in names)]
+    else:
+        found = v1_files(prefix)
+    meta = f"{prefix}.meta"
+    return [*found, meta] if os.path.isfile(meta) else found

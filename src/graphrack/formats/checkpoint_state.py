@@ -22,7 +22,7 @@ from typing import NamedTuple
 from graphrack.errors import CorruptFile, FileError
 from graphrack.formats.checkpoint_names import STATE_FILE, exists, prefix_of, prefixes_in
 from graphrack.formats.data_files import read_file
-from graphrack.formats.safe_write import atomic_write
+from graphrack.formats.safe_write import atomic_write, folder_lock, folder_of, replace_file
 
 
 class CheckpointState(NamedTuple):
@@ -74,12 +74,14 @@ def write_state(
     relative: bool = False,
     name: str = STATE_FILE,
     durable: bool = True,
+    locked: bool = False,
 ) -> None:
     """Writes a folder's state file, in one step, with TensorFlow's rules for paths.
 
     `latest` is added to `paths` unless it ends them. Relative paths are written relative to the
     folder where that is a relative path itself; `relative` makes all of them so, so that the folder
-    can be moved. Raises `FileError`, `ValueError` (timestamps for some of the paths only).
+    can be moved. `locked`: the caller holds the folder's lock, as one does who reads the state first.
+    Raises `FileError`, `ValueError` (timestamps for some of the paths only).
     """
     from google.protobuf import text_format
 
@@ -107,19 +109,37 @@ def write_state(
     )
     if last_preserved is not None:
         proto.last_preserved_timestamp = last_preserved
-    atomic_write(path, text_format.MessageToString(proto).encode(), durable=durable)
+    write = replace_file if locked else atomic_write
+    write(path, text_format.MessageToString(proto).encode(), durable=durable)
 
 
 def record_checkpoint(prefix: str | os.PathLike[str], *, durable: bool = True) -> None:
     """Makes a checkpoint the latest in its folder's state file, behind those listed that are still there."""
     path = os.fspath(prefix)
-    folder = os.path.dirname(path)
+    folder, key = os.path.dirname(path), os.path.abspath(path)
+    with folder_lock(folder_of(path)):  # from reading to writing, or another saver's entry would be lost
+        state = readable_state(folder)
+        kept = [p for p in present(state, folder) if os.path.abspath(p) != key]
+        relative = state is not None and state.relative
+        write_state(folder, path, [*kept, path], relative=relative, durable=durable, locked=True)
+
+
+def readable_state(folder: str) -> CheckpointState | None:
+    """The state of a folder, for one who is about to replace it: what can't be understood is as good as none."""
     try:
-        state = read_state(folder)
+        return read_state(folder)
     except CorruptFile:
-        state = None  # what it said is lost; from now on it says something
-    kept = [] if state is None else [p for p in state.paths if p != path and exists(prefix_of(p))]
-    write_state(folder, path, [*kept, path], relative=state is not None and state.relative, durable=durable)
+        return None
+
+
+def present(state: CheckpointState | None, folder: str) -> list[str]:
+    """Those of a state's list that are still there; where the folder has been moved, as they are called now."""
+    found: dict[str, str] = {}
+    for path in state.paths if state is not None else ():
+        there: str | None = path if exists(prefix_of(path)) else _found(path, folder)
+        if there is not None:
+            found.setdefault(os.path.abspath(there), there)
+    return list(found.values())
 
 
 def latest_checkpoint(folder: str | os.PathLike[str], name: str = STATE_FILE) -> str | None:

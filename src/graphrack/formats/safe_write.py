@@ -199,12 +199,17 @@ def atomic_write(path: str | os.PathLike[str], data: bytes, *, durable: bool = T
     the old file is untouched and nothing is left behind.
     """
     target = os.fspath(path)
-    folder = folder_of(target)
-    with folder_lock(folder):
-        sweep(folder, re.escape(os.path.basename(target)))
-        with TemporaryFile(target) as file:
-            file.write(data)
-            file.flush(durable=durable)
-            file.place()
-        if durable:
-            sync_folder(folder)
+    with folder_lock(folder_of(target)):
+        replace_file(target, data, durable=durable)
+
+
+def replace_file(path: str, data: bytes, *, durable: bool = True) -> None:
+    """What `atomic_write` does, for one who holds the folder's lock already."""
+    folder = folder_of(path)
+    sweep(folder, re.escape(os.path.basename(path)))
+    with TemporaryFile(path) as file:
+        file.write(data)
+        file.flush(durable=durable)
+        file.place()
+    if durable:
+        sync_folder(folder)
