@@ -93,12 +93,13 @@ def character_rnn_that_keeps_its_state() -> Graph:
     kept = [tf.get_variable(n, [2, 5], trainable=False, initializer=tf.zeros_initializer()) for n in "ch"]
     inputs = tf.nn.embedding_lookup(table, x)
     outputs, state = tf.nn.dynamic_rnn(cell, inputs, initial_state=tuple(v.read_value() for v in kept))
-    saves = [tf.assign(v, new) for v, new in zip(kept, state, strict=True)]
-    with tf.control_dependencies(saves):
-        logits = tf.identity(dense(outputs, 6), name="logits")
+    logits = dense(outputs, 6)
     draw = tf.random.categorical(tf.reshape(logits, [-1, 6]), 2, seed=3)
     loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=x, logits=logits))
-    train = minimize(tf.train.AdamOptimizer(0.01), loss)
+    with tf.control_dependencies([minimize(tf.train.AdamOptimizer(0.01), loss)]):
+        train = tf.group(*[tf.assign(v, new) for v, new in zip(kept, state, strict=True)], name="train_and_keep")
+    with tf.control_dependencies([tf.assign(v, new) for v, new in zip(kept, state, strict=True)]):
+        logits = tf.identity(logits, name="logits")
     texts = [{x: integers(6, 2, 4, seed=i)} for i in range(3)]
     return Graph(texts, [logits, loss, draw], train)
 
