@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 from graphrack.cli.failures import FAILED, complain, reporting
+from graphrack.cli.progress import progress_bar
 from graphrack.errors import FileError
 
 Facts = dict[str, Any]
-Progress = Callable[[int, int], None]
 
 
 def verify(
@@ -98,7 +95,7 @@ def _verified(prefix: str) -> Facts:
                 "files": [file["path"] for file in facts["files"]],
                 "bytes": facts["bytes"],
             }
-            with _progress(os.path.basename(prefix)) as progress:
+            with progress_bar(os.path.basename(prefix)) as progress:
                 start = time.perf_counter()
                 checkpoint.verify(progress)
                 result["seconds"] = time.perf_counter() - start
@@ -107,25 +104,6 @@ def _verified(prefix: str) -> Facts:
     else:
         result["ok"] = True
     return result
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Progress | None]:
-    """A progress bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    from graphrack.cli.output import plain
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    console = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
-    with Bar(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(plain(name), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _print(path: str, found: list[Facts]) -> None:
