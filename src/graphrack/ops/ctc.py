@@ -1,0 +1,445 @@
+"""Connectionist temporal classification: the loss, both decoders, and the edit distance that judges them.
+
+Alex Graves, "Supervised Sequence Labelling with Recurrent Neural Networks" (2012), chapter 7. Inputs are
+`[time, batch, classes]`; the last class is the blank unless an op says otherwise.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from graphrack.ops._arguments import vector
+from graphrack.ops.registry import MANY, op, specialized
+from graphrack.ops.runtime import Array
+from graphrack.ops.state import show
+
+_Sparse = tuple[Array, Array, Array]
+
+
+def _checked(inputs: Array, sequence_length: Array) -> list[int]:
+    """The lengths, where they fit the inputs."""
+    if inputs.ndim != 3:
+        raise ValueError(f"inputs must have shape [time, batch, classes], got {show(inputs.shape)}")
+    steps, batch, _ = inputs.shape
+    lengths = vector("sequence_length", sequence_length)
+    if len(lengths) != batch:
+        raise ValueError(f"sequence_length must have {batch} elements, one for each of the batch, got {len(lengths)}")
+    for i, length in enumerate(lengths):
+        if not 0 <= length <= steps:
+            raise ValueError(f"sequence_length[{i}] must be in [0, {steps}], the number of time steps, got {length}")
+    return lengths
+
+
+def _sparse(paths: list[list[int]]) -> _Sparse:
+    """Sequences of a batch as a sparse tensor: indices, values, dense shape."""
+    lengths = [len(path) for path in paths]
+    indices = np.empty((sum(lengths), 2), np.int64)
+    indices[:, 0] = np.repeat(np.arange(len(paths)), lengths)
+    indices[:, 1] = np.concatenate([np.arange(n) for n in lengths]) if lengths else 0
+    values = np.array([label for path in paths for label in path], np.int64)
+    return indices, values, np.array([len(paths), max(lengths, default=0)], np.int64)
+
+
+# ---- Greedy ----
+
+
+@op("CTCGreedyDecoder", outputs=4)
+def CTCGreedyDecoder(
+    inputs: Array, sequence_length: Array, *, merge_repeated: bool = False, blank_index: int = -1
+) -> tuple[Array, Array, Array, Array]:
+    """The most likely class of every step; `log_probability` is minus the sum of their logits."""
+    lengths = np.array(_checked(inputs, sequence_length), np.int64)
+    steps, batch, classes = inputs.shape
+    blank = blank_index if blank_index >= 0 else classes + blank_index
+    if not 0 <= blank < classes:
+        raise ValueError(f"blank_index must be in [{-classes}, {classes}), got {blank_index}")
+    if not steps:
+        return (*_sparse([[]] * batch), np.zeros((batch, 1), inputs.dtype))
+    within = np.arange(steps)[:, None] < lengths
+    best = inputs.argmax(axis=2)
+    score = -np.where(within, inputs.max(axis=2), 0).sum(axis=0, dtype=inputs.dtype)[:, None]
+    kept = within & (best != blank)
+    if merge_repeated:
+        kept[1:] &= best[1:] != best[:-1]
+    paths = [best[kept[:, b], b].tolist() for b in range(batch)]
+    return (*_sparse(paths), score)
+
+
+# ---- Beam search ----
+
+
+class _Beam:
+    """A sequence of labels: the last one, and the beam that it prolongs.
+
+    Attributes:
+        total, blank, label: log probabilities of the paths to it so far: all, those that end with a blank, those
+            that end with its last label. -inf for all of them where it is no leaf.
+        old_total, old_blank: the same one step before.
+    """
+
+    __slots__ = ("blank", "children", "label", "last", "old_blank", "old_total", "parent", "total")
+
+    def __init__(self, parent: _Beam | None, last: int):
+        self.parent = parent
+        self.last = last
+        self.children: dict[int, _Beam] = {}
+        self.total = self.blank = self.label = self.old_total = self.old_blank = -math.inf
+
+    def path(self, merge_repeated: bool) -> list[int]:
+        """The labels, first to last."""
+        found = []
+        beam, previous = self, -1
+        while beam.parent is not None:
+            if not merge_repeated or beam.last != previous:
+                found.append(beam.last)
+            previous, beam = beam.last, beam.parent
+        return found[::-1]
+
+
+_Leaf = tuple[float, int, _Beam]
+
+
+def _log_add(a: float, b: float) -> float:
+    high, low = (a, b) if a > b else (b, a)
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+class _Search:
+    """The search for one sequence; `leaves` is a heap of the beams, the least likely first."""
+
+    def __init__(self, width: int):
+        self.width = width
+        self.leaves: list[_Leaf] = []
+        self._number = count(0, -1)  # of equally likely beams the one found last is dropped first
+        root = _Beam(None, -1)
+        root.total = root.blank = 0.0
+        self._push(root)
+
+    def _push(self, beam: _Beam) -> None:
+        heapq.heappush(self.leaves, (beam.total, next(self._number), beam))
+
+    def best(self) -> list[_Beam]:
+        """The beams, the most likely first."""
+        return [leaf[2] for leaf in sorted(self.leaves, key=lambda leaf: leaf[:2], reverse=True)]
+
+    def step(self, scores: Array) -> None:
+        """Goes on by one time step, whose log probabilities of the classes are given; the blank is the last."""
+        *labels, blank = scores.tolist()
+        beams = self.best()
+        self.leaves = []
+        for beam in beams:
+            beam.old_total, beam.old_blank = beam.total, beam.blank
+        for beam in beams:
+            parent = beam.parent
+            if parent is not None:
+                if parent.total > -math.inf:
+                    before = parent.old_blank if beam.last == parent.last else parent.old_total
+                    beam.label = _log_add(beam.label, before)
+                beam.label += labels[beam.last]
+            beam.blank = beam.old_total + blank
+            beam.total = _log_add(beam.blank, beam.label)
+            self._push(beam)
+        for beam in beams:
+            if self._is_candidate(beam.old_total):
+                self._grow(beam, labels, scores[:-1])
+
+    def _is_candidate(self, total: float) -> bool:
+        return total > -math.inf and (len(self.leaves) < self.width or total > self.leaves[0][0])
+
+    def _grow(self, beam: _Beam, labels: list[float], scores: Array) -> None:
+        """Adds the beams that prolong one by a label, as far as they are likely enough."""
+        floor = self.leaves[0][0] if len(self.leaves) >= self.width else -math.inf
+        likely = np.flatnonzero(scores + beam.old_total > floor).tolist()
+        for last, child in beam.children.items():
+            if child.total == -math.inf and last not in likely:
+                child.old_total = child.old_blank = -math.inf
+        for last in likely:
+            child = beam.children.get(last)  # type: ignore[assignment]
+            if child is not None and child.total > -math.inf:
+                continue
+            total = labels[last] + (beam.old_blank if last == beam.last else beam.old_total)
+            if not self._is_candidate(total):
+                if child is not None:
+                    child.old_total = child.old_blank = -math.inf
+                continue
+            if child is None:
+                child = beam.children[last] = _Beam(beam, last)
+            if len(self.leaves) >= self.width:
+                dropped = heapq.heappop(self.leaves)[2]
+                dropped.total = dropped.blank = dropped.label = -math.inf
+            child.blank = -math.inf
+            child.total = child.label = total
+            self._push(child)
+
+
+@op("CTCBeamSearchDecoder", outputs=MANY)
+def CTCBeamSearchDecoder(
+    inputs: Array, sequence_length: Array, *, beam_width: int, top_paths: int, merge_repeated: bool = True
+) -> list[Array]:
+    """Prefix beam search: the `top_paths` likeliest label sequences of each of the batch."""
+    lengths = _checked(inputs, sequence_length)
+    if top_paths > beam_width:
+        raise ValueError(f"top_paths must be at most beam_width, got {top_paths} and {beam_width}")
+    batch = inputs.shape[1]
+    if not inputs.shape[2]:
+        raise ValueError(f"inputs must have the class of blanks at least, got shape {show(inputs.shape)}")
+    wide = inputs.astype(np.float64)
+    scores = wide - wide.max(axis=2, keepdims=True)
+    scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
+    paths: list[list[list[int]]] = [[] for _ in range(top_paths)]
+    probabilities = np.empty((batch, top_paths), inputs.dtype)
+    for b, length in enumerate(lengths):
+        search = _Search(beam_width)
+        for t in range(length):
+            search.step(scores[t, b])
+        if len(search.leaves) < top_paths:
+            raise ValueError(f"top_paths is {top_paths}, but the search has only {len(search.leaves)} paths")
+        for i, beam in enumerate(search.best()[:top_paths]):
+            paths[i].append(beam.path(merge_repeated))
+            probabilities[b, i] = beam.total
+    decoded = [_sparse(batch_paths) for batch_paths in paths]
+    return [*(d[0] for d in decoded), *(d[1] for d in decoded), *(d[2] for d in decoded), probabilities]
+
+
+# ---- Loss ----
+
+
+def _labels_of(indices: Array, values: Array, batch: int) -> list[list[int]]:
+    """The label sequences of a batch, from a sparse tensor's indices and values."""
+    if indices.ndim != 2 or indices.shape[1] != 2:
+        raise ValueError(f"labels_indices must have shape [count, 2], got {show(indices.shape)}")
+    if values.shape != indices.shape[:1]:
+        raise ValueError(f"labels_values must have one value for each index, got {show(values.shape)}")
+    found: list[list[int]] = [[] for _ in range(batch)]
+    for i, (b, label) in enumerate(zip(indices[:, 0].tolist(), values.tolist(), strict=True)):
+        if not 0 <= b < batch:
+            raise ValueError(f"labels_indices[{i}, 0] must be in [0, {batch}), the batch, got {b}")
+        found[b].append(label)
+    return found
+
+
+def _target(labels: list[int], b: int, classes: int, collapse: bool) -> list[int]:
+    """What a label sequence asks for: without what follows a blank, or repeats where they are collapsed."""
+    if not labels:
+        raise ValueError(f"the label sequence of batch item {b} is empty")
+    found: list[int] = []
+    ended = False
+    for i, label in enumerate(labels):
+        if i and collapse and label == labels[i - 1]:
+            continue
+        if label >= classes - 1:
+            ended = True
+        elif ended:
+            raise ValueError(f"batch item {b} has a label after a blank: {labels}; blanks may stand at the end only")
+        elif label < 0:
+            raise ValueError(f"labels must be at least 0, got {labels} in batch item {b}")
+        else:
+            found.append(label)
+    return found
+
+
+def _loss(
+    inputs: Array,
+    labels_indices: Array,
+    labels_values: Array,
+    sequence_length: Array,
+    collapse: bool,
+    merge: bool,
+    ignore_longer: bool,
+) -> tuple[Array, Array]:
+    """The negative log likelihoods `[batch]` and their gradients by the inputs; the last class is the blank."""
+    lengths = np.array(_checked(inputs, sequence_length), np.int64)
+    _, batch, classes = inputs.shape
+    if not batch or not classes:
+        raise ValueError(f"inputs must have a batch and classes, got shape {show(inputs.shape)}")
+    labels = _labels_of(labels_indices, labels_values, batch)
+    targets = [_target(found, b, classes, collapse) for b, found in enumerate(labels)]
+    asked = np.array([len(found) for found in labels])
+    if not ignore_longer and (asked > lengths).any():
+        b = int(np.flatnonzero(asked > lengths)[0])
+        raise ValueError(
+            f"batch item {b} has {asked[b]} labels, but only {lengths[b]} time steps to output them; "
+            "ignore_longer_outputs_than_inputs=True gives such items a loss of 0"
+        )
+    loss, gradient = np.zeros(batch, inputs.dtype), np.zeros(inputs.shape, inputs.dtype)
+    used = np.flatnonzero((lengths > 0) & (asked <= lengths))
+    if used.size:
+        found = _forward_backward(
+            inputs[: lengths.max(), used].astype(np.float64), lengths[used], [targets[b] for b in used], merge
+        )
+        loss[used] = found[0]
+        gradient[: lengths.max(), used] = found[1]
+    return loss, gradient
+
+
+def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], merge: bool) -> tuple[Array, Array]:
+    """The losses and gradients of items that all have a step and at most as many labels as steps.
+
+    All items go through time together, each with its target padded to the longest: a blank before every label and
+    one after the last, which makes `2 * labels + 1` states.
+    """
+    steps, batch, classes = logits.shape
+    blank = classes - 1
+    sizes = np.array([2 * len(target) + 1 for target in targets])
+    states = int(sizes.max())
+    wanted = np.full((batch, states), blank)
+    for b, target in enumerate(targets):
+        wanted[b, 1 : sizes[b] : 2] = target
+    scores = logits - logits.max(axis=2, keepdims=True)
+    scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
+    emitted = np.take_along_axis(scores, np.broadcast_to(wanted, (steps, batch, states)), axis=2)
+    exists = np.arange(states) < sizes[:, None]
+    is_label = wanted != blank
+    stays = np.where(is_label & (not merge), -np.inf, 0.0)
+    skips = np.full((batch, states), -np.inf)  # from a label to the next, over the blank between them
+    equal = wanted[:, 2:] == wanted[:, :-2]
+    skips[:, 2:] = np.where(is_label[:, 2:] & ~(equal & merge), 0.0, -np.inf)
+
+    forward = np.full((steps, batch, states), -np.inf)
+    forward[0, :, :2] = emitted[0, :, :2]
+    forward[0][~exists] = -np.inf
+    for t in range(1, steps):
+        before = forward[t - 1]
+        total = before + stays
+        total[:, 1:] = np.logaddexp(total[:, 1:], before[:, :-1])
+        total[:, 2:] = np.logaddexp(total[:, 2:], before[:, :-2] + skips[:, 2:])
+        forward[t] = np.where(exists, total + emitted[t], -np.inf)
+
+    backward = np.full((steps, batch, states), -np.inf)
+    state = np.arange(states)
+    final = np.where((state >= sizes[:, None] - 2) & exists, 0.0, -np.inf)
+    for t in range(steps - 1, -1, -1):
+        if t + 1 < steps:
+            after = backward[t + 1] + emitted[t + 1]
+            total = after + stays
+            total[:, :-1] = np.logaddexp(total[:, :-1], after[:, 1:])
+            total[:, :-2] = np.logaddexp(total[:, :-2], after[:, 2:] + skips[:, 2:])
+            backward[t] = np.where(exists, total, -np.inf)
+        backward[t] = np.where((lengths == t + 1)[:, None], final, backward[t])
+
+    through = forward + backward
+    likelihood = np.logaddexp.reduce(through[0], axis=1)
+    possible = np.isfinite(likelihood)
+    shares = np.exp(through - np.where(possible, likelihood, np.inf)[:, None])
+    gradient = np.exp(scores)
+    items = np.arange(batch)[:, None]
+    for t in range(steps):
+        np.subtract.at(gradient[t], (items, wanted), shares[t])
+    gradient[np.arange(steps)[:, None] >= lengths] = 0
+    return -likelihood, gradient
+
+
+@op("CTCLoss", outputs=2)
+def CTCLoss(
+    inputs: Array,
+    labels_indices: Array,
+    labels_values: Array,
+    sequence_length: Array,
+    *,
+    preprocess_collapse_repeated: bool = False,
+    ctc_merge_repeated: bool = True,
+    ignore_longer_outputs_than_inputs: bool = False,
+) -> tuple[Array, Array]:
+    return _loss(
+        inputs,
+        labels_indices,
+        labels_values,
+        sequence_length,
+        preprocess_collapse_repeated,
+        ctc_merge_repeated,
+        ignore_longer_outputs_than_inputs,
+    )
+
+
+@op("CTCLossV2", outputs=2)
+def CTCLossV2(
+    inputs: Array,
+    labels_indices: Array,
+    labels_values: Array,
+    sequence_length: Array,
+    *,
+    preprocess_collapse_repeated: bool = False,
+    ctc_merge_repeated: bool = True,
+    ignore_longer_outputs_than_inputs: bool = False,
+) -> tuple[Array, Array]:
+    """As CTCLoss, but class 0 is the blank."""
+    if inputs.ndim == 3 and labels_values.size and labels_values.min() < 1:
+        raise ValueError(f"labels must be at least 1, since 0 is the blank; got {labels_values.min()}")
+    loss, gradient = _loss(
+        np.roll(inputs, -1, axis=-1) if inputs.ndim else inputs,
+        labels_indices,
+        labels_values - 1,
+        sequence_length,
+        preprocess_collapse_repeated,
+        ctc_merge_repeated,
+        ignore_longer_outputs_than_inputs,
+    )
+    return loss, np.roll(gradient, 1, axis=-1)
+
+
+# ---- Edit distance ----
+
+
+@specialized("EditDistance")
+def EditDistance(*, normalize: bool = True) -> Callable[..., Array]:
+    """Levenshtein's distance between the sequences along the last axis of two sparse tensors."""
+
+    def distances(
+        hypothesis_indices: Array,
+        hypothesis_values: Array,
+        hypothesis_shape: Array,
+        truth_indices: Array,
+        truth_values: Array,
+        truth_shape: Array,
+    ) -> Array:
+        hypothesis = _groups("hypothesis", hypothesis_indices, hypothesis_values, hypothesis_shape)
+        truth = _groups("truth", truth_indices, truth_values, truth_shape)
+        ranks = vector("hypothesis_shape", hypothesis_shape), vector("truth_shape", truth_shape)
+        if len(ranks[0]) != len(ranks[1]):
+            raise ValueError(f"hypothesis and truth must have one rank, got shapes {ranks[0]} and {ranks[1]}")
+        shape = [max(sizes) for sizes in zip(ranks[0][:-1], ranks[1][:-1], strict=True)]
+        out = np.zeros(shape, np.float32)
+        for group in hypothesis.keys() | truth.keys():
+            found, expected = hypothesis.get(group, []), truth.get(group, [])
+            distance: float = _levenshtein(found, expected)
+            if normalize:
+                distance = distance / len(expected) if expected else math.inf
+            out[group] = distance
+        return out
+
+    return distances
+
+
+def _groups(name: str, indices: Array, values: Array, shape: Array) -> dict[tuple[int, ...], list[Any]]:
+    """The sequences of a sparse tensor, by the index of all axes but the last."""
+    dense = vector(f"{name}_shape", shape)
+    if len(dense) < 2:
+        raise ValueError(f"{name}_shape must have two sizes at least, got {dense}")
+    if indices.ndim != 2 or indices.shape[1] != len(dense) or values.shape != indices.shape[:1]:
+        raise ValueError(
+            f"{name} must have indices of shape [count, {len(dense)}] and a value for each, got "
+            f"{show(indices.shape)} and {show(values.shape)}"
+        )
+    found: dict[tuple[int, ...], list[Any]] = {}
+    for i, (index, value) in enumerate(zip(indices.tolist(), values.tolist(), strict=True)):
+        if not all(0 <= k < size for k, size in zip(index, dense, strict=True)):
+            raise ValueError(f"{name}_indices[{i}] is {index}, which is not in a tensor of shape {dense}")
+        found.setdefault(tuple(index[:-1]), []).append(value)
+    return found
+
+
+def _levenshtein(found: list[Any], expected: list[Any]) -> int:
+    """How many insertions, deletions and replacements lead from one sequence to the other."""
+    previous = list(range(len(expected) + 1))
+    for i, item in enumerate(found, 1):
+        row = [i]
+        for j, other in enumerate(expected, 1):
+            row.append(min(row[-1] + 1, previous[j] + 1, previous[j - 1] + (item != other)))
+        previous = row
+    return previous[-1]

@@ -1,0 +1,354 @@
+"""LSTM and GRU cells that are one op, whole sequences of them, and their gradients.
+
+Shapes: `x` is `[batch, inputs]`, states are `[batch, cells]`, the weights `w` are `[inputs + cells, 4 * cells]` and the
+bias `b` is `[4 * cells]`; the ops for whole sequences have a first axis of time. Gates along the second axis of `w`
+stand in the order i, ci, f, o, in BlockLSTMV2 i, f, ci, o. `wci`, `wcf` and `wco`, of shape `[cells]`, weigh the
+cell's state in the gates where `use_peephole` is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from graphrack.formats.dtypes import DType
+from graphrack.ops._arguments import scalar
+from graphrack.ops.math import sigmoid
+from graphrack.ops.precision import widened
+from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.runtime import Array
+from graphrack.ops.state import show
+
+_ICFO, _IFCO = (0, 1, 2, 3), (0, 2, 1, 3)
+
+
+class _Peepholes(NamedTuple):
+    wci: Array
+    wcf: Array
+    wco: Array
+
+
+def _expect(name: str, value: Array, shape: tuple[int, ...]) -> None:
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {show(shape)}, got {show(value.shape)}")
+
+
+def _gates(value: Array, order: tuple[int, ...]) -> tuple[Array, ...]:
+    """The parts of i, ci, f and o, as views."""
+    cells = value.shape[-1] // 4
+    return tuple(value[..., k * cells : (k + 1) * cells] for k in order)
+
+
+def _check_cell(x: Array, cs_prev: Array, h_prev: Array, w: Array, b: Array, peepholes: _Peepholes | None) -> None:
+    """Raises `ValueError` unless shapes fit; `x` of one step."""
+    if x.ndim != 2 or cs_prev.ndim != 2:
+        raise ValueError(f"x and cs_prev must be matrices for a step, got {show(x.shape)} and {show(cs_prev.shape)}")
+    batch, cells = x.shape[0], cs_prev.shape[1]
+    _expect("cs_prev", cs_prev, (batch, cells))
+    _expect("h_prev", h_prev, (batch, cells))
+    _expect("w", w, (x.shape[1] + cells, 4 * cells))
+    _expect("b", b, (4 * cells,))
+    for name, value in peepholes._asdict().items() if peepholes else ():
+        _expect(name, value, (cells,))
+
+
+# ---- LSTM ----
+
+
+def _lstm_step(
+    gates: Array,
+    cs_prev: Array,
+    peepholes: _Peepholes | None,
+    order: tuple[int, ...],
+    forget_bias: float,
+    cell_clip: float,
+) -> tuple[Array, ...]:
+    """From the sums that enter the gates to i, cs, f, o, ci, co, h."""
+    gate_i, gate_ci, gate_f, gate_o = _gates(gates, order)
+    if peepholes:
+        gate_i = gate_i + cs_prev * peepholes.wci
+        gate_f = gate_f + cs_prev * peepholes.wcf
+    i, ci, f = sigmoid(gate_i), np.tanh(gate_ci), sigmoid(gate_f + forget_bias if forget_bias else gate_f)
+    cs = ci * i + cs_prev * f
+    if cell_clip > 0:
+        cs = np.clip(cs, -cell_clip, cell_clip)
+    o = sigmoid(gate_o + cs * peepholes.wco if peepholes else gate_o)
+    co = np.tanh(cs)
+    return i, cs, f, o, ci, co, o * co
+
+
+@specialized("LSTMBlockCell", outputs=7)
+def LSTMBlockCell(*, T: DType, forget_bias: float = 1.0, cell_clip: float = 3.0, use_peephole: bool = False) -> Kernel:
+    def cell(
+        x: Array, cs_prev: Array, h_prev: Array, w: Array, wci: Array, wcf: Array, wco: Array, b: Array
+    ) -> tuple[Array, ...]:
+        peepholes = _Peepholes(wci, wcf, wco) if use_peephole else None
+        _check_cell(x, cs_prev, h_prev, w, b, peepholes)
+        gates = np.concatenate((x, h_prev), axis=1) @ w
+        gates += b
+        return _lstm_step(gates, cs_prev, peepholes, _ICFO, forget_bias, cell_clip)
+
+    return widened(T, cell)
+
+
+def _sequence(order: tuple[int, ...], forget_bias: float, cell_clip: float, use_peephole: bool) -> Kernel:
+    def block(
+        seq_len_max: Array,
+        x: Array,
+        cs_prev: Array,
+        h_prev: Array,
+        w: Array,
+        wci: Array,
+        wcf: Array,
+        wco: Array,
+        b: Array,
+    ) -> tuple[Array, ...]:
+        steps = _steps(seq_len_max, x)
+        peepholes = _Peepholes(wci, wcf, wco) if use_peephole else None
+        _check_cell(_one_step(x), cs_prev, h_prev, w, b, peepholes)
+        inputs, cells = x.shape[2], cs_prev.shape[1]
+        # What comes from the inputs is one product for all steps.
+        entering = x[:steps].reshape(-1, inputs) @ w[:inputs]
+        entering += b
+        entering = entering.reshape(steps, len(cs_prev), 4 * cells)
+        recurrent = np.ascontiguousarray(w[inputs:])
+        outputs = tuple(np.zeros((len(x), *cs_prev.shape), x.dtype) for _ in range(7))
+        cs, h = cs_prev, h_prev
+        for t in range(steps):
+            values = _lstm_step(entering[t] + h @ recurrent, cs, peepholes, order, forget_bias, cell_clip)
+            for output, value in zip(outputs, values, strict=True):
+                output[t] = value
+            cs, h = values[1], values[6]
+        return outputs
+
+    return block
+
+
+def _one_step(x: Array) -> Array:
+    """What a step's input looks like, for checks; there may be no step."""
+    if x.ndim != 3:
+        raise ValueError(f"x must have shape [time, batch, inputs], got {show(x.shape)}")
+    return np.broadcast_to(x.dtype.type(0), x.shape[1:])
+
+
+def _steps(seq_len_max: Array, x: Array) -> int:
+    steps = scalar("seq_len_max", seq_len_max)
+    if x.ndim != 3:
+        raise ValueError(f"x must have shape [time, batch, inputs], got {show(x.shape)}")
+    if not 0 <= steps <= len(x):
+        raise ValueError(f"seq_len_max must be in [0, {len(x)}], the number of time steps, got {steps}")
+    return steps
+
+
+@specialized("BlockLSTM", outputs=7)
+def BlockLSTM(*, T: DType, forget_bias: float = 1.0, cell_clip: float = 3.0, use_peephole: bool = False) -> Kernel:
+    return widened(T, _sequence(_ICFO, forget_bias, cell_clip, use_peephole))
+
+
+@specialized("BlockLSTMV2", outputs=7)
+def BlockLSTMV2(*, T: DType, cell_clip: float = 0.0, use_peephole: bool = False) -> Kernel:
+    return widened(T, _sequence(_IFCO, 0.0, cell_clip, use_peephole))
+
+
+class _Step(NamedTuple):
+    """What a forward step left for its gradient."""
+
+    i: Array
+    cs: Array
+    f: Array
+    o: Array
+    ci: Array
+    co: Array
+
+
+def _lstm_step_gradient(
+    step: _Step,
+    cs_prev: Array,
+    cs_grad: Array,
+    h_grad: Array,
+    peepholes: _Peepholes | None,
+    order: tuple[int, ...],
+) -> tuple[Array, Array]:
+    """The gradients by the state before and by the sums that enter the gates.
+
+    The clipping of the state has, as in TensorFlow, no part in it.
+    """
+    i, _, f, o, ci, co = step
+    into_o = h_grad * co * o * (1 - o)
+    into_cs = h_grad * o * (1 - co * co) + cs_grad
+    if peepholes:
+        into_cs += into_o * peepholes.wco
+    into = np.empty((*i.shape[:-1], 4 * i.shape[-1]), i.dtype)
+    into_i, into_ci, into_f, last = _gates(into, order)
+    into_i[...] = into_cs * ci * i * (1 - i)
+    into_ci[...] = into_cs * i * (1 - ci * ci)
+    into_f[...] = into_cs * cs_prev * f * (1 - f)
+    last[...] = into_o
+    before = into_cs * f
+    if peepholes:
+        before += into_i * peepholes.wci + into_f * peepholes.wcf
+    return before, into
+
+
+def _peephole_gradients(
+    into: Array, cs_prev: Array, cs: Array, peepholes: _Peepholes | None, order: tuple[int, ...]
+) -> tuple[Array, ...]:
+    """The gradients by wci, wcf and wco, of all steps given; zeros where there are no peepholes."""
+    into_i, _, into_f, into_o = _gates(into, order)
+    if not peepholes:
+        nothing = np.zeros(cs.shape[-1], cs.dtype)
+        return nothing, nothing, nothing
+    axes = tuple(range(cs.ndim - 1))
+    return tuple((a * b).sum(axis=axes) for a, b in ((into_i, cs_prev), (into_f, cs_prev), (into_o, cs)))
+
+
+@specialized("LSTMBlockCellGrad", outputs=5)
+def LSTMBlockCellGrad(*, T: DType, use_peephole: bool) -> Kernel:
+    def gradient(
+        x: Array,
+        cs_prev: Array,
+        h_prev: Array,
+        w: Array,
+        wci: Array,
+        wcf: Array,
+        wco: Array,
+        b: Array,
+        i: Array,
+        cs: Array,
+        f: Array,
+        o: Array,
+        ci: Array,
+        co: Array,
+        cs_grad: Array,
+        h_grad: Array,
+    ) -> tuple[Array, ...]:
+        peepholes = _Peepholes(wci, wcf, wco) if use_peephole else None
+        _check_cell(x, cs_prev, h_prev, w, b, peepholes)
+        step = _Step(i, cs, f, o, ci, co)
+        for name, value in (*step._asdict().items(), ("cs_grad", cs_grad), ("h_grad", h_grad)):
+            _expect(name, value, cs_prev.shape)
+        before, into = _lstm_step_gradient(step, cs_prev, cs_grad, h_grad, peepholes, _ICFO)
+        return (before, into, *_peephole_gradients(into, cs_prev, cs, peepholes, _ICFO))
+
+    return widened(T, gradient)
+
+
+def _sequence_gradient(order: tuple[int, ...], use_peephole: bool) -> Kernel:
+    def gradient(
+        seq_len_max: Array,
+        x: Array,
+        cs_prev: Array,
+        h_prev: Array,
+        w: Array,
+        wci: Array,
+        wcf: Array,
+        wco: Array,
+        b: Array,
+        i: Array,
+        cs: Array,
+        f: Array,
+        o: Array,
+        ci: Array,
+        co: Array,
+        h: Array,
+        cs_grad: Array,
+        h_grad: Array,
+    ) -> tuple[Array, ...]:
+        steps = _steps(seq_len_max, x)
+        peepholes = _Peepholes(wci, wcf, wco) if use_peephole else None
+        _check_cell(_one_step(x), cs_prev, h_prev, w, b, peepholes)
+        whole = (len(x), *cs_prev.shape)
+        forward = {"i": i, "cs": cs, "f": f, "o": o, "ci": ci, "co": co}
+        for name, value in {**forward, "h": h, "cs_grad": cs_grad, "h_grad": h_grad}.items():
+            _expect(name, value, whole)
+        inputs = x.shape[2]
+        recurrent = np.ascontiguousarray(w[inputs:].T)
+        into = np.zeros((steps, len(cs_prev), w.shape[1]), x.dtype)
+        states = np.concatenate((cs_prev[None], cs[:steps]))
+        before, h_before = np.zeros_like(cs_prev), np.zeros_like(h_prev)
+        for t in range(steps - 1, -1, -1):
+            step = _Step(*(value[t] for value in forward.values()))
+            before, into[t] = _lstm_step_gradient(
+                step, states[t], cs_grad[t] + before, h_grad[t] + h_before, peepholes, order
+            )
+            h_before = into[t] @ recurrent
+        x_grad = np.zeros_like(x)
+        x_grad[:steps] = into @ w[:inputs].T
+        flat = into.reshape(-1, into.shape[2])
+        hidden = np.concatenate((h_prev[None], h[:steps]))[:-1].reshape(-1, cs_prev.shape[1])
+        w_grad = np.concatenate((x[:steps].reshape(-1, inputs).T @ flat, hidden.T @ flat))
+        peephole_grads = _peephole_gradients(into, states[:-1], states[1:], peepholes, order)
+        return (x_grad, before, h_before, w_grad, *peephole_grads, flat.sum(axis=0))
+
+    return gradient
+
+
+@specialized("BlockLSTMGrad", outputs=8)
+def BlockLSTMGrad(*, T: DType, use_peephole: bool) -> Kernel:
+    return widened(T, _sequence_gradient(_ICFO, use_peephole))
+
+
+@specialized("BlockLSTMGradV2", outputs=8)
+def BlockLSTMGradV2(*, T: DType, use_peephole: bool) -> Kernel:
+    return widened(T, _sequence_gradient(_IFCO, use_peephole))
+
+
+# ---- GRU ----
+#
+# w_ru [inputs + cells, 2 * cells] and b_ru are of the reset and update gates, w_c and b_c of the new state.
+
+
+def _check_gru(x: Array, h_prev: Array, w_ru: Array, w_c: Array, b_ru: Array, b_c: Array) -> None:
+    if x.ndim != 2 or h_prev.ndim != 2:
+        raise ValueError(f"x and h_prev must be matrices, got {show(x.shape)} and {show(h_prev.shape)}")
+    cells = h_prev.shape[1]
+    entering = x.shape[1] + cells
+    _expect("h_prev", h_prev, (x.shape[0], cells))
+    _expect("w_ru", w_ru, (entering, 2 * cells))
+    _expect("w_c", w_c, (entering, cells))
+    _expect("b_ru", b_ru, (2 * cells,))
+    _expect("b_c", b_c, (cells,))
+
+
+@specialized("GRUBlockCell", outputs=4)
+def GRUBlockCell() -> Callable[..., tuple[Array, ...]]:
+    def cell(x: Array, h_prev: Array, w_ru: Array, w_c: Array, b_ru: Array, b_c: Array) -> tuple[Array, ...]:
+        _check_gru(x, h_prev, w_ru, w_c, b_ru, b_c)
+        cells = h_prev.shape[1]
+        ru = sigmoid(np.concatenate((x, h_prev), axis=1) @ w_ru + b_ru)
+        r, u = ru[:, :cells], ru[:, cells:]
+        c = np.tanh(np.concatenate((x, h_prev * r), axis=1) @ w_c + b_c)
+        return r, u, c, u * h_prev + (1 - u) * c
+
+    return cell
+
+
+@specialized("GRUBlockCellGrad", outputs=4)
+def GRUBlockCellGrad() -> Callable[..., tuple[Array, ...]]:
+    def gradient(
+        x: Array,
+        h_prev: Array,
+        w_ru: Array,
+        w_c: Array,
+        b_ru: Array,
+        b_c: Array,
+        r: Array,
+        u: Array,
+        c: Array,
+        d_h: Array,
+    ) -> tuple[Array, ...]:
+        _check_gru(x, h_prev, w_ru, w_c, b_ru, b_c)
+        for name, value in (("r", r), ("u", u), ("c", c), ("d_h", d_h)):
+            _expect(name, value, h_prev.shape)
+        inputs = x.shape[1]
+        into_c = d_h * (1 - u) * (1 - c * c)
+        by_c = into_c @ w_c.T
+        reset = by_c[:, inputs:]
+        into_ru = np.concatenate((reset * h_prev * r * (1 - r), d_h * (h_prev - c) * u * (1 - u)), axis=1)
+        by_ru = into_ru @ w_ru.T
+        d_x = by_ru[:, :inputs] + by_c[:, :inputs]
+        return d_x, by_ru[:, inputs:] + reset * r + d_h * u, into_c, into_ru
+
+    return gradient
