@@ -26,6 +26,7 @@ MODULES: tuple[str, ...] = (
     "conv_grad",
     "counting",
     "ctc",
+    "cudnn_rnn",
     "cumulative",
     "decoding",
     "diagonal",
