@@ -151,9 +151,10 @@ def test_every_kind_of_saver_s_files_open_and_are_saved_again_for_tensorflow(
     assert model.variables["b"].tolist() == [5, 6]
     assert list(model.inputs) == ["x"]
     model.variables["b"] = [50, 60]
-    again = model.save(tmp_path / "again" / "m") if (tmp_path / "again").mkdir() is None else ""
+    (tmp_path / "again").mkdir()
+    again = model.save(tmp_path / "again" / "m")
     with building(resource) as sess:
-        tf.train.import_meta_graph(f"{again}.meta").restore(sess, again)
+        tf.train.import_meta_graph(str(tmp_path / "again" / "m.meta")).restore(sess, again)
         assert sess.run("out:0", {"x:0": 3.0}) == pytest.approx(expected + 99, rel=1e-5)
 
 

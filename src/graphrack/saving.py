@@ -9,7 +9,8 @@ import numpy as np
 
 from graphrack.engines.interpreter.plan import uninitialized
 from graphrack.engines.interpreter.state import Access
-from graphrack.formats.bundle_writer import BundleWriter
+from graphrack.formats.bundle_writer import BundleWriter, merge_bundles
+from graphrack.formats.checkpoint_names import exists, prefix_of
 from graphrack.formats.checkpoint_state import read_state, write_state
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef
 from graphrack.formats.safe_write import atomic_write
@@ -34,7 +35,7 @@ def _record(path: str) -> None:
     """Makes a checkpoint the latest of its folder's state file, after those that are still there."""
     folder = os.path.dirname(path) or os.curdir
     state = read_state(folder)
-    older = [p for p in state.paths if p != path and os.path.exists(p + ".index")] if state is not None else []
+    older = [p for p in state.paths if p != path and exists(prefix_of(p))] if state is not None else []
     write_state(folder, path, [*older, path], relative=state is not None and state.relative)
 
 
@@ -44,7 +45,12 @@ def save_values(instance: Instance, path: str) -> None:
     saver = graph.saver
     if saver is not None and saver.save is not None:
         filename = {saver.filename: np.array(path.encode(errors="surrogateescape"), object)}
-        instance.execute([saver.save], filename, Access(write_prefix=path))
+        (written,) = instance.execute([saver.save], filename, Access(write_prefix=path))
+        name = os.fsdecode(written) if isinstance(written, bytes) else path
+        if name != path and prefix_of(name) == path:
+            # The shards of an old Saver, each written as a V2 checkpoint: they become those of one.
+            count = int(name[-5:])
+            merge_bundles([f"{path}-{i:05d}-of-{count:05d}" for i in range(count)], path)
         return
     values = state.values
     missing = [v for v in graph.index.variables.values() if v.key not in values]

@@ -121,7 +121,10 @@ class GraphIndex:
         types = op_table.output_types(node)
         if types is None or tensor.output >= len(types) or not types[tensor.output]:
             return None
-        return dtype_of(types[tensor.output])
+        try:
+            return dtype_of(types[tensor.output])
+        except KeyError:  # a type that there isn't: the run tells, looking doesn't fail
+            return None
 
     def output_shape(self, tensor: TensorName) -> Shape:
         """The static shape that the graph itself states for a tensor; None where it states none."""

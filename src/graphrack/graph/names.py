@@ -38,7 +38,7 @@ def parse_input(text: str) -> tuple[str, int]:
     op, colon, index = text.rpartition(":")
     if not colon:
         return text, 0
-    if not index.isdigit():
+    if not (index.isascii() and index.isdigit() and len(index) < 10):
         raise GraphError(f"input {text!r} of a node is malformed: expected 'op', 'op:0' or '^op'")
     return op, int(index)
 

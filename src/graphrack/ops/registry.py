@@ -41,6 +41,9 @@ MANY = -1
 FACTS = ("node_name", "input_count", "output_count")
 
 
+_PLAIN_KINDS = {bool: "bool", int: "int", float: "float", bytes: "string"}
+
+
 class Op:
     """How one op is computed, and what a planner has to know about it."""
 
@@ -91,14 +94,20 @@ class Op:
             facts: values for the names in `FACTS`.
 
         Raises:
-            GraphError: the node lacks an attribute that has no default.
+            GraphError: the node lacks an attribute that has no default, or has one of another kind.
         """
         if not self.keywords:
             return self.function() if self.binds else self.function
         arguments: dict[str, Any] = {}
         for keyword in self.keywords:
             if keyword in attributes:
-                arguments[keyword] = attributes[keyword]
+                arguments[keyword] = value = attributes[keyword]
+                kind = type(self.defaults.get(keyword))
+                if kind in _PLAIN_KINDS and type(value) is not kind:
+                    raise GraphError(
+                        f"node {node_name!r} ({self.name}) has the attribute {keyword}={value!r:.60}; a value of kind "
+                        f"{_PLAIN_KINDS[kind]} was expected; the graph is damaged"
+                    )
             elif keyword in FACTS:
                 arguments[keyword] = node_name if keyword == "node_name" else facts[keyword]
             elif keyword not in self.defaults:

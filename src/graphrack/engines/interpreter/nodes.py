@@ -32,6 +32,13 @@ Tensor = tuple[str, int]
 _MAX_FOLDED_BYTES = 1 << 20
 VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
 _PASS_HANDLES = frozenset(("Identity", "IdentityN"))
+# Of nodes that the planner itself looks into; kernels count for themselves.
+_LEAST_INPUTS = {
+    **dict.fromkeys(("Identity", "ReadVariableOp", "PlaceholderWithDefault", "LoopCond"), 1),
+    **dict.fromkeys(("Merge", "RefMerge", "Enter", "RefEnter", "Exit", "RefExit"), 1),
+    **dict.fromkeys(("NextIteration", "RefNextIteration"), 1),
+    **dict.fromkeys(("Switch", "RefSwitch", "_SwitchN"), 2),
+}
 _MARK = -1  # the output number under which a node's mark (that it ran) has its slot
 
 
@@ -95,6 +102,9 @@ class NodeCompiler:
         calls = False
         for node in nodes:
             name = node.op
+            count = len(self.work.inputs[node.name])
+            if count < _LEAST_INPUTS.get(name, 0):
+                raise _too_few_inputs(node, count, _LEAST_INPUTS[name])
             if name in found or name in PLANNED:
                 if name in PLACEHOLDERS and name != "PlaceholderWithDefault" and (node.name, 0) not in self.fed:
                     unfed.append(node.name)
@@ -107,6 +117,8 @@ class NodeCompiler:
                     missing.setdefault(name, []).append(node.name)
                 else:
                     found[name] = op
+                    if op.ref_inputs and count <= max(op.ref_inputs):
+                        raise _too_few_inputs(node, count, max(op.ref_inputs) + 1)
         if missing:
             raise missing_ops(missing)
         if unfed:
@@ -314,10 +326,13 @@ class NodeCompiler:
             facts["output_count"] = self.index.output_count(node)
         try:
             return op.bind(node.name, attributes, facts)
-        except ValueError as error:
-            if isinstance(error, GraphrackError):
-                raise
-            raise GraphError(f"node {node.name!r} ({node.op}): {error}") from error
+        except GraphrackError:
+            raise
+        except Exception as error:  # of whatever class: the function is given attributes of wrong kinds
+            raise GraphError(
+                f"node {node.name!r} ({node.op}) can't be made of its attributes "
+                f"({', '.join(f'{k}={v!r:.40}' for k, v in attributes.items())}): {error}"
+            ) from error
 
     def fold(self, op: Op, node: NodeDef, kernel: registry.Kernel, slots: Sequence[int]) -> bool:
         """Computes a node now whose inputs are all known; not where it fails, so that the run tells."""
@@ -346,3 +361,9 @@ class NodeCompiler:
         """Whether running a node again may give something else, or do something again."""
         op = self.ops.get(node.op)
         return node.op in FUNCTION_OPS or (op is not None and (op.state or op.impure))
+
+
+def _too_few_inputs(node: NodeDef, count: int, least: int) -> GraphError:
+    return GraphError(
+        f"node {node.name!r} ({node.op}) has {count} inputs; at least {least} were expected: the graph is damaged"
+    )

@@ -155,7 +155,13 @@ class Plan:
             if not value.ndim:
                 return value[()]
             if self.writes or value.base is not None or any(value is frame[s] for s in self._shared_slots):
-                return value.copy()
+                try:
+                    return value.copy()
+                except MemoryError as error:  # a constant may be one value, repeated in no memory at all
+                    name = self._fetches[self._fetch_slots.index(slot)]
+                    raise OpError(
+                        f"tensor '{name}' of shape {list(value.shape)} doesn't fit into memory: {error}"
+                    ) from None
         elif value is DEAD:
             name = self._fetches[self._fetch_slots.index(slot)]
             raise OpError(f"tensor '{name}' has no value: it lies in a branch that was not taken; fetch what merges it")
