@@ -20,7 +20,6 @@ __all__ = ["Checkpoint", "checkpoints", "latest_checkpoint", "save_checkpoint"]
 
 Array = np.ndarray[Any, Any]
 
-AVERAGE_SUFFIX = "/ExponentialMovingAverage"
 _SHOWN = 8  # tensors in a repr
 
 
@@ -50,6 +49,8 @@ class Checkpoint(Mapping[str, Array]):
         self._reader: CheckpointReader = open_checkpoint(prefix, mapped=mapped)
         self._names: dict[str, str] = {name: name for name in self._reader.names()}
         self._view = ""
+        self.average_suffix: str | None = None
+        """The end of the names that `averages()` has put in place of their variables'; None elsewhere."""
 
     @property
     def prefix(self) -> str:
@@ -177,23 +178,30 @@ class Checkpoint(Mapping[str, Array]):
             raise UnknownName(f"{self.prefix} has no tensors under the scope {scope!r}{closest(scope, scopes)}")
         return self._over(found, f"without_scope({scope!r})")
 
-    def averages(self) -> Checkpoint:
+    def averages(self, name: str = "ExponentialMovingAverage") -> Checkpoint:
         """Moving averages in place of the variables: `v/ExponentialMovingAverage` as `v`.
 
         Tensors without an average keep their names and values, as TensorFlow's `variables_to_restore` has it.
+        A model that has variables for the averages, too, keeps those as they are when it restores this view.
+
+        Args:
+            name: what the averages are called: the `name` of TensorFlow's `ExponentialMovingAverage`.
 
         Raises:
             UnknownName: there are no averages at all.
         """
-        averaged = [name for name in self._names if name.endswith(AVERAGE_SUFFIX) and name != AVERAGE_SUFFIX]
+        suffix = f"/{name}"
+        averaged = {n for n in self._names if n.endswith(suffix) and n != suffix}
         if not averaged:
             raise UnknownName(
-                f"{self.prefix} has no moving averages: no tensor is called 'variable{AVERAGE_SUFFIX}'"
-                f"{closest(AVERAGE_SUFFIX, self._names)}"
+                f"{self.prefix} has no moving averages: no tensor is called 'variable{suffix}'"
+                f"{closest(suffix, self._names)}"
             )
-        found = {name: stored for name, stored in self._names.items() if name not in set(averaged)}
-        found |= {name[: -len(AVERAGE_SUFFIX)]: self._names[name] for name in averaged}
-        return self._over(dict(sorted(found.items())), "averages()")
+        found = {n: stored for n, stored in self._names.items() if n not in averaged}
+        found |= {n.removesuffix(suffix): self._names[n] for n in averaged}
+        view = self._over(dict(sorted(found.items())), "averages()")
+        view.average_suffix = suffix
+        return view
 
     # Files
 
@@ -234,6 +242,7 @@ class Checkpoint(Mapping[str, Array]):
         view._reader = self._reader
         view._names = names
         view._view = f"{self._view}.{what}"
+        view.average_suffix = self.average_suffix
         return view
 
 

@@ -26,7 +26,7 @@ from graphrack.instance import Instance
 
 if TYPE_CHECKING:
     from graphrack.checkpoint import Checkpoint
-    from graphrack.restoring import Select
+    from graphrack.matching import Select
 
 Array = np.ndarray[Any, Any]
 
@@ -263,7 +263,8 @@ class Model:
 
         instance = self._instance
         with self._naming(), instance.preparing:
-            if select is not None or scope is not None or not strict:
+            averages = getattr(checkpoint, "average_suffix", None) is not None
+            if select is not None or scope is not None or not strict or averages:
                 instance.prepare()  # a partial restore comes on top of what loading restores
             restore(instance, checkpoint, select, scope, rename, strict)
             instance.checkpoint = None  # it has been replaced; what else a loader does is still to do

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
-import math
 import os
-from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphrack.checkpoint import Checkpoint
 from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, Run
-from graphrack.errors import GraphError, GraphrackError, RestoreError, UnknownName, closest
+from graphrack.errors import GraphError, GraphrackError
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef, VariableDef
-from graphrack.graph.index import Variable
 from graphrack.graph.names import TensorName, parse_tensor
-from graphrack.graph.saver import Restored
-from graphrack.ops.state import compatible, show
+from graphrack.matching import Select, Wanted, match
 
 if TYPE_CHECKING:
     from graphrack.instance import Instance
 
-Select = str | Collection[str] | Callable[[str], bool] | None
 Array = np.ndarray[Any, Any]
 
 
@@ -45,14 +40,6 @@ class _Source:
         return None if source is None else self._checkpoint.read_slice(source, spec)
 
 
-class _Wanted(NamedTuple):
-    """One variable to restore: from which name, and by which of the graph's nodes (None: by none)."""
-
-    variable: Variable
-    source: str
-    by: Restored | None
-
-
 def restore(
     instance: Instance,
     checkpoint: str | os.PathLike[str] | Checkpoint,
@@ -63,106 +50,12 @@ def restore(
 ) -> None:
     """What `Model.restore` does; all of it or nothing."""
     source = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-    wanted = _wanted(instance, select, scope, rename, everything=select is None)
-    problems: list[str] = []
-    fitting: list[_Wanted] = []
-    for item in wanted:
-        problem = _problem(item, source)
-        if problem is None:
-            fitting.append(item)
-        else:
-            problems.append(problem)
-    if problems and strict:
-        raise RestoreError(
-            f"checkpoint {source.prefix!r} doesn't fit {len(problems)} of {len(wanted)} variables: "
-            f"{'; '.join(problems)}; nothing was restored: select=, scope= and rename= choose and map variables, "
-            "strict=False leaves out what doesn't fit"
-        )
+    graph = instance.graph
+    fitting = match(graph.index.variables, graph.restored, source, select, scope, rename, strict)
     _assign(instance, source, fitting, everything=select is None and scope is None)
 
 
-def _wanted(
-    instance: Instance, select: Select, scope: str | None, rename: Mapping[str, str] | None, *, everything: bool
-) -> list[_Wanted]:
-    """The variables to restore, each with the checkpoint's name for it."""
-    graph = instance.graph
-    variables = graph.index.variables
-    by_variable: dict[str, list[Restored]] = {}
-    for entry in graph.restored:
-        by_variable.setdefault(entry.variable.name, []).append(entry)
-    chosen = _selected(variables, select)
-    if everything and by_variable:
-        # What the graph's own Saver leaves out (slots of another optimizer, say) stays as it is.
-        chosen = [name for name in chosen if name in by_variable]
-    new_names = {target: source for source, target in (rename or {}).items()}
-    keys = {e.key for entries in by_variable.values() for e in entries}
-    unknown = [target for target in new_names if target not in variables and target not in keys]
-    if unknown:
-        raise UnknownName(
-            f"rename gives checkpoint names to variable names; the model has no variable {unknown[0]!r}"
-            f"{closest(unknown[0], variables)}"
-        )
-    prefix = f"{scope.rstrip('/')}/" if scope else ""
-    found = []
-    for name in chosen:
-        if not name.startswith(prefix):
-            continue
-        nodes: list[Restored | None] = [*by_variable.get(name, ())]
-        for by in nodes or [None]:
-            key = by.key if by is not None else name
-            source = new_names.get(name) or new_names.get(key) or key.removeprefix(prefix)
-            found.append(_Wanted(variables[name], source, by))
-    if not found and (scope or select is not None):
-        what = f"scope={scope!r}" if scope else f"select={select!r}"
-        raise UnknownName(f"{what} chooses none of the model's variables{closest(scope or str(select), variables)}")
-    return found
-
-
-def _selected(variables: Mapping[str, Variable], select: Select) -> list[str]:
-    if select is None:
-        return list(variables)
-    if callable(select):
-        return [name for name in variables if select(name)]
-    if isinstance(select, str):
-        return [name for name in variables if fnmatch.fnmatchcase(name, select)]
-    for name in select:
-        if name not in variables:
-            raise UnknownName(f"select names {name!r}, which is no variable of the model{closest(name, variables)}")
-    chosen = set(select)
-    return [name for name in variables if name in chosen]
-
-
-def _problem(item: _Wanted, checkpoint: Checkpoint) -> str | None:
-    """Why a variable can't be restored; None where it can."""
-    variable, source = item.variable, item.source
-    what = f"{variable.name!r}" + (f" (as {source!r})" if source != variable.name else "")
-    if source not in checkpoint:
-        return f"{what} is not in it{closest(source, checkpoint, 3)}"
-    spec = checkpoint.spec(source)
-    if spec.dtype != variable.dtype:
-        return f"{what} is {spec.dtype} there, {variable.dtype} in the model"
-    expected = variable.shape
-    if item.by is not None and item.by.spec:
-        expected = tuple(int(size) for size in item.by.spec.split()[:-1])
-    shape = spec.shape or ()
-    known = expected is not None and None not in expected
-    # A Saver made with reshape=True restores any shape of as many elements.
-    if not compatible(tuple(s or 0 for s in shape), expected) and not (
-        item.by is not None and not item.by.spec and known and _reshapes(item, shape)
-    ):
-        return f"{what} has shape {show(shape)} there, {show(expected)} in the model"
-    return None
-
-
-def _reshapes(item: _Wanted, shape: tuple[int | None, ...]) -> bool:
-    return (
-        item.by is not None
-        and item.by.reshaped
-        and math.prod(s or 0 for s in shape) == math.prod(s or 0 for s in item.variable.shape or ())
-    )
-
-
-def _assign(instance: Instance, checkpoint: Checkpoint, items: list[_Wanted], *, everything: bool) -> None:
+def _assign(instance: Instance, checkpoint: Checkpoint, items: list[Wanted], *, everything: bool) -> None:
     graph, state = instance.graph, instance.state
     by_graph = [(item, item.by) for item in items if item.by is not None]
     direct = {item.variable.key: checkpoint.read_slice(item.source) for item in items if item.by is None}
