@@ -5,6 +5,7 @@ Start with `load` for one model, `Rack` for many, `Checkpoint` for values alone.
 
 from graphrack.binding import merge
 from graphrack.checkpoint import Checkpoint, checkpoints, latest_checkpoint, save_checkpoint
+from graphrack.converting import Converted, convert
 from graphrack.errors import (
     AmbiguousOutput,
     CorruptCheckpoint,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AmbiguousOutput",
     "Checkpoint",
+    "Converted",
     "CorruptCheckpoint",
     "CorruptFile",
     "DType",
@@ -57,6 +59,7 @@ __all__ = [
     "UnsupportedSource",
     "Variables",
     "checkpoints",
+    "convert",
     "latest_checkpoint",
     "load",
     "merge",

@@ -6,18 +6,17 @@ import fnmatch
 import math
 import os
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from graphrack.errors import UnknownName, UnsupportedOp, closest
 from graphrack.formats.bundle_writer import BundleWriter
-from graphrack.formats.npz import write_npz
 from graphrack.formats.safe_write import atomic_write
-from graphrack.formats.safetensors import write_safetensors
-from graphrack.formats.streams import streaming_write
-from graphrack.formats.tensor_files import Kind, TensorReader, kind_of, open_tensors
 from graphrack.formats.tensor_spec import TensorSpec
+
+if TYPE_CHECKING:
+    from graphrack.formats.tensor_files import Kind, TensorReader
 
 __all__ = ["Converted", "chosen_names", "convert", "size_of"]
 
@@ -74,6 +73,11 @@ def convert(
     Example:
         >>> gr.convert("models/model_name", "model.safetensors")
     """
+    from graphrack.formats.npz import write_npz
+    from graphrack.formats.safetensors import write_safetensors
+    from graphrack.formats.streams import streaming_write
+    from graphrack.formats.tensor_files import kind_of, open_tensors
+
     kind, reader = open_tensors(source)
     try:
         target, target_kind = os.fspath(destination), kind_of(destination)

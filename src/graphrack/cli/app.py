@@ -8,13 +8,17 @@ from typing import Annotated
 import typer
 
 from graphrack.cli import failures
+from graphrack.cli.convert import convert
+from graphrack.cli.diff import diff
+from graphrack.cli.freeze import freeze
 from graphrack.cli.inspect import inspect
+from graphrack.cli.merge import merge
 from graphrack.cli.run import run
 from graphrack.cli.verify import verify
 
 app = typer.Typer(
     name="graphrack",
-    help="Look into TensorFlow models, run them and check them, without TensorFlow.",
+    help="Look into TensorFlow models, run, check, compare, combine and convert them, without TensorFlow.",
     epilog="Exit codes: 0, 1 (the work failed: one line says why), 2 (wrong usage), 130 (interrupted).",
     no_args_is_help=True,
     add_completion=False,
@@ -48,3 +52,7 @@ def _options(
 app.command()(inspect)
 app.command()(run)
 app.command()(verify)
+app.command()(diff)
+app.command()(freeze)
+app.command()(merge)
+app.command()(convert)

@@ -53,7 +53,7 @@ def convert(
         from graphrack._display import size as size_text
         from graphrack.cli.output import plain, show
 
-        kind = "a V2 checkpoint" if done.kind == "checkpoint" else f"a {done.kind} file"
+        kind = {"checkpoint": "a V2 checkpoint", "npz": "an npz file"}.get(done.kind, f"a {done.kind} file")
         tensors = f"{done.tensors:,} tensor{'s' * (done.tensors != 1)}"
         show(Text(f"{plain(done.path)}: {kind} of {tensors}, {size_text(done.bytes)}, in {seconds:.1f} s"))
         if done.graph is not None:

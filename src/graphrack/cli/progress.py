@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where that is a terminal."""
+"""Progress on stderr, where that is a terminal."""
 
 from __future__ import annotations
 
@@ -26,3 +26,18 @@ def progress_bar(name: str) -> Iterator[Progress | None]:
     with Bar(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(plain(name), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Shows a text and that something goes on, for work whose length isn't known."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    from graphrack.cli.output import plain
+
+    console = Console(file=sys.stderr, markup=False, highlight=False, emoji=False)
+    with console.status(plain(text)):
+        yield

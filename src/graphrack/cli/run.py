@@ -80,7 +80,7 @@ def run(
         from graphrack.cli.feeds import parse_feeds
         from graphrack.cli.results import check_output, write_output
 
-        paths = _named(models)
+        paths = named_paths(models)
         if output is not None:
             check_output(output)
         feeds = parse_feeds(feed or [])
@@ -104,7 +104,7 @@ def run(
             raise typer.Exit(FAILED)
 
 
-def _named(models: list[str]) -> dict[str, str]:
+def named_paths(models: list[str]) -> dict[str, str]:
     """Names to paths; a path that has a `=` itself is taken as it is where something lies there."""
     found: dict[str, str] = {}
     for text in models:
