@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from graphrack.engines.interpreter import control_flow, steps
+from graphrack.engines.interpreter import control_flow, outside, steps
 from graphrack.engines.interpreter.control_flow import LoopFrame
 from graphrack.engines.interpreter.functions import Functions
 from graphrack.engines.interpreter.nodes import VARIABLE_NODES, NodeCompiler
@@ -24,6 +24,7 @@ from graphrack.errors import GraphError, UnsupportedOp
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.index import GraphIndex
 from graphrack.graph.names import TensorName
+from graphrack.ops.registry import lookup
 from graphrack.ops.runtime import Handle
 
 Tensor = tuple[str, int]
@@ -89,6 +90,9 @@ class _Compiler(NodeCompiler):
             reads=self.reads,
             writes=self.writes,
             needs_state=self.needs_state,
+            permission=outside.permission(
+                self.functions.reaching, {name: op.io for name in self.functions.reaching if (op := lookup(name))}
+            ),
         )
 
     def ordered(self, nodes: Sequence[NodeDef], groups: Sequence[LoopFrame | Cluster]) -> list[Item]:

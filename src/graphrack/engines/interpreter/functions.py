@@ -69,10 +69,12 @@ class Functions:
 
     Attributes:
         writes: whether any of those examined so far changes variables or other resources.
+        reaching: nodes of the plan and of these functions that reach outside of the process, by op.
     """
 
     def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody):
         self.writes = False
+        self.reaching: dict[str, list[str]] = {}
         self._functions = library
         self._compile_body = compile_body
         self._made: dict[bytes, _Function] = {}
@@ -98,6 +100,8 @@ class Functions:
                 op = registry.lookup(inner.op)
                 if op is not None:
                     self.writes = self.writes or op.writes
+                    if op.io:
+                        self.reaching.setdefault(inner.op, []).append(f"{function.name}/{inner.name}")
                 elif inner.op not in PLANNED:
                     missing.setdefault(inner.op, []).append(f"{function.name}/{inner.name}")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.engines.interpreter import control_flow, steps
+from graphrack.engines.interpreter import control_flow, outside, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.order import Item
@@ -119,6 +119,11 @@ class NodeCompiler:
                     found[name] = op
                     if op.ref_inputs and count <= max(op.ref_inputs):
                         raise _too_few_inputs(node, count, max(op.ref_inputs) + 1)
+            if name in found and found[name].io:
+                self.functions.reaching.setdefault(name, []).append(node.name)
+        outside.check_pipelines(self.index, nodes, self.work.inputs, self.fed, self.fetches)
+        if not outside.NEVER.keys().isdisjoint(missing):
+            raise outside.refuse({name: missing[name] for name in missing if name in outside.NEVER})
         if missing:
             raise missing_ops(missing)
         if unfed:
@@ -226,7 +231,7 @@ class NodeCompiler:
             kernel = self.functions.kernel(node)
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node)]
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
-        elif op_name == "Identity" and self.passes_reference(node):
+        elif op_name == "Identity" and (self.passes_reference(node) or self.passes_value(node)):
             pass
         elif op_name != "ReadVariableOp" or not self.hoisted(node):
             self.kernel_node(node, self.ops[op_name])
@@ -277,6 +282,13 @@ class NodeCompiler:
             self.refer(output, slot)
         else:
             self.slots[node.name, 0] = slot
+        return True
+
+    def passes_value(self, node: NodeDef) -> bool:
+        """Makes an Identity stand for its input: no step, but in a branch, where it may be dead."""
+        if (node.name, 0) in self.fed or (self.flow is not None and self.flow.contexts[node.name]):
+            return False
+        self.slots[node.name, 0] = self.value_slot(self.work.inputs[node.name][0], node)
         return True
 
     def kernel_node(self, node: NodeDef, op: Op) -> None:

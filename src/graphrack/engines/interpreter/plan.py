@@ -44,6 +44,7 @@ class Plan:
         writes: whether running it changes variables or other resources.
         needs_state: whether any step looks at the model's state beyond `reads`.
         reads: variables whose values are taken when a run starts.
+        permission: what to tell a caller who has not permitted what some nodes do outside of the process; or "".
         feeds: the fed tensors, in the order in which `run` takes their values.
     """
 
@@ -57,6 +58,7 @@ class Plan:
         "_template",
         "feeds",
         "needs_state",
+        "permission",
         "reads",
         "writes",
     )
@@ -75,10 +77,12 @@ class Plan:
         reads: Sequence[Read],
         writes: bool,
         needs_state: bool,
+        permission: str = "",
     ):
         self.feeds = tuple(feeds)
         self.writes = writes
         self.needs_state = needs_state
+        self.permission = permission
         self.reads = tuple(reads)
         self._template = template
         self._steps = tuple(steps)

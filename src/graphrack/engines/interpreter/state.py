@@ -40,6 +40,8 @@ class ModelState:
 
     def execute(self, plan: Plan, feeds: Sequence[Any], access: Access) -> list[Any]:
         """Runs a plan on these variables; what it writes appears all at once when it has ended well."""
+        if plan.permission and not access.io:
+            raise PermissionDenied(plan.permission)
         if not plan.writes:
             values = self.values
             return plan.run(feeds, values, Run(self, values, access) if plan.needs_state else None)
@@ -62,19 +64,22 @@ class Access:
         checkpoints: what restore ops may read: sources by the file name that the graph passes them.
         write_prefix: what save ops may write: this checkpoint prefix, and names that begin with it.
         files: files that ops may read (a SavedModel's assets).
+        io: whether ops may read and write any other file, too.
     """
 
-    __slots__ = ("checkpoints", "files", "write_prefix")
+    __slots__ = ("checkpoints", "files", "io", "write_prefix")
 
     def __init__(
         self,
         checkpoints: Mapping[bytes, CheckpointSource] | None = None,
         write_prefix: str | None = None,
         files: frozenset[str] = frozenset(),
+        io: bool = False,
     ):
         self.checkpoints = checkpoints or {}
         self.write_prefix = write_prefix
         self.files = files
+        self.io = io
 
 
 class Run:
@@ -137,8 +142,11 @@ class Run:
     def file_allowed(self, path: bytes, what: str) -> str:
         """The path for an op that reads a file: one of the model's own assets."""
         text = path.decode(errors="surrogateescape")
-        if text not in self._access.files:
-            raise PermissionDenied(f"the graph would read the file {text!r} for {what}, which is no asset of the model")
+        if text not in self._access.files and not self._access.io:
+            raise PermissionDenied(
+                f"the graph would read the file {text!r} for {what}, which is no asset of the model; "
+                'load(..., allow={"io"}) permits that'
+            )
         return text
 
 
