@@ -121,7 +121,7 @@ def sparse(column: Sequence[Row], dtype: DType) -> tuple[Array, Array, Array]:
     filled = [row or () for row in column]
     lengths = np.fromiter(map(len, filled), np.int64, len(filled))
     indices = np.stack([np.repeat(np.arange(len(filled)), lengths), _positions(lengths)], axis=1)
-    return np.asarray(indices), array(list(chain(*filled)), dtype), np.array([len(filled), lengths.max(initial=0)])
+    return indices, array(list(chain(*filled)), dtype), np.array([len(filled), lengths.max(initial=0)])
 
 
 def sparse_lists(column: Sequence[Any], dtype: DType) -> tuple[Array, Array, Array]:
@@ -138,7 +138,8 @@ def sparse_lists(column: Sequence[Any], dtype: DType) -> tuple[Array, Array, Arr
 
 def _positions(lengths: Array) -> Array:
     """0, 1, … for each row anew."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions: Array = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return positions
 
 
 def ragged(column: Sequence[Row], dtype: DType, split_dtype: DType) -> tuple[Array, Array]:

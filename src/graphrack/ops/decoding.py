@@ -9,7 +9,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DType, from_numpy
 from graphrack.formats.protos.graph_pb2 import TensorProto
-from graphrack.formats.tensor import tensor_from_proto, tensor_to_proto
+from graphrack.formats.tensor import shape_to_proto, tensor_from_proto, tensor_to_proto
 from graphrack.ops.registry import MANY, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.string_numbers import StringToNumber
@@ -150,20 +150,34 @@ def ParseTensor(*, out_type: DType) -> Any:
 def SerializeTensor(*, T: DType) -> Any:
     def kernel(tensor: Any) -> Array:
         array = np.asarray(tensor)
-        proto = TensorProto()
         if T.is_string:
-            tensor_to_proto(array, T, proto)
-        else:  # content even for one element, which constants have in a field
-            tensor_to_proto(array[:0] if array.ndim else array.reshape(1)[:0], T, proto)
-            for field in ("tensor_content", "tensor_shape"):
-                proto.ClearField(field)
-            for size in array.shape:
-                proto.tensor_shape.dim.add(size=size)
-            proto.tensor_shape.SetInParent()
-            proto.tensor_content = np.ascontiguousarray(array).tobytes()
-        return np.array(proto.SerializeToString(), object)
+            return np.array(tensor_to_proto(array, T).SerializeToString(), object)
+        return np.array(by_content(array, T), object)
 
     return kernel
+
+
+def by_content(array: Array, dtype: DType) -> bytes:
+    """A serialised TensorProto with all elements in `tensor_content`, be they one or strings.
+
+    Strings are there as their lengths, in varints, and then their bytes.
+    """
+    proto = TensorProto(dtype=dtype.number, tensor_shape=shape_to_proto(array.shape))  # type: ignore[arg-type]
+    if dtype.is_string:
+        strings = array.reshape(-1).tolist()
+        proto.tensor_content = b"".join([_varint(len(text)) for text in strings] + strings)
+    else:
+        proto.tensor_content = array.tobytes()
+    return proto.SerializeToString()
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
 
 
 # ---- Examples as JSON ----
@@ -176,6 +190,8 @@ def DecodeJSONExample() -> Any:
     from graphrack.formats.protos.example_pb2 import JsonExample
 
     def decode(text: bytes) -> bytes:
+        if not text.lstrip().startswith(b"{"):
+            raise ValueError(f"no Example in JSON, which is an object: {text[:80]!r}")
         try:
             message = json_format.Parse(text, JsonExample())
         except (json_format.ParseError, UnicodeDecodeError) as error:

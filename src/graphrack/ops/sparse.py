@@ -1,0 +1,296 @@
+"""Sparse tensors: reordered, reshaped, joined, cut, filled, in strings and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from graphrack.formats.dtypes import STRING, DType, from_numpy
+from graphrack.ops._arguments import axis_of, blank
+from graphrack.ops._sparse import Sparse, checked_shape, flat, order, sparse, unflat, vector64
+from graphrack.ops.decoding import ParseTensor, by_content
+from graphrack.ops.registry import MANY, op, specialized
+from graphrack.ops.runtime import Array
+
+Parts = tuple[Array, Array, Array]
+
+
+# ---- Order and shape ----
+
+
+@op("SparseReorder", outputs=2)
+def SparseReorder(input_indices: Array, input_values: Array, input_shape: Array) -> tuple[Array, Array]:
+    tensor = sparse(input_indices, input_values, input_shape, "the input", inside=False)
+    permutation = order(tensor.indices)
+    return tensor.indices[permutation], tensor.values[permutation]
+
+
+@op("SparseReshape", outputs=2)
+def SparseReshape(input_indices: Array, input_shape: Array, new_shape: Array) -> tuple[Array, Array]:
+    if input_indices.ndim != 2 or input_shape.ndim != 1 or new_shape.ndim != 1:
+        raise ValueError(
+            "input_indices must be a matrix, input_shape and new_shape vectors; got shapes "
+            f"{list(input_indices.shape)}, {list(input_shape.shape)} and {list(new_shape.shape)}"
+        )
+    old = checked_shape(input_shape, "the input")
+    if input_indices.shape[1] != len(old):
+        raise ValueError(f"indices of rank {input_indices.shape[1]} don't fit the shape {list(old)}")
+    new = new_shape.tolist()
+    count = math.prod(old)
+    unknown = [i for i, size in enumerate(new) if size == -1]
+    if len(unknown) > 1:
+        raise ValueError(f"new_shape may hold one -1, got {new}")
+    if unknown:
+        rest = math.prod(s for s in new if s != -1)
+        if rest <= 0 or count % rest:
+            raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
+        new[unknown[0]] = count // rest
+    if any(s < 0 for s in new) or math.prod(new) != count:
+        raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
+    if not len(input_indices):
+        return np.empty((0, len(new)), np.int64), vector64(new)
+    return unflat(flat(input_indices, old), new), vector64(new)
+
+
+@op("SparseConcat", outputs=3)
+def SparseConcat(*inputs: Array, concat_dim: int, N: int) -> Parts:
+    tensors = [
+        sparse(i, v, s, f"input {n}", inside=False)
+        for n, (i, v, s) in enumerate(zip(inputs[:N], inputs[N : 2 * N], inputs[2 * N :], strict=True))
+    ]
+    first = tensors[0].shape
+    axis = axis_of(concat_dim, len(first), "concat_dim")
+    for n, tensor in enumerate(tensors):
+        if len(tensor.shape) != len(first) or any(
+            a != b for d, (a, b) in enumerate(zip(tensor.shape, first, strict=True)) if d != axis
+        ):
+            raise ValueError(
+                f"inputs must agree in all sizes but that of axis {axis}: input 0 has shape {list(first)}, "
+                f"input {n} {list(tensor.shape)}"
+            )
+    parts, offset = [], 0
+    for tensor in tensors:
+        moved = tensor.indices.copy()
+        moved[:, axis] += offset
+        parts.append(moved)
+        offset += tensor.shape[axis]
+    indices = np.concatenate(parts)
+    permutation = order(indices)
+    shape = [*first[:axis], offset, *first[axis + 1 :]]
+    return indices[permutation], np.concatenate([t.values for t in tensors])[permutation], vector64(shape)
+
+
+@op("SparseSplit", outputs=MANY)
+def SparseSplit(split_dim: Any, indices: Array, values: Array, shape: Array, *, num_split: int) -> list[Array]:
+    tensor = sparse(indices, values, shape, "the input")
+    axis = axis_of(int(split_dim), len(tensor.shape), "split_dim")
+    size = tensor.shape[axis]
+    if not 1 <= num_split <= size:
+        raise ValueError(f"num_split must be in [1, {size}], the size of axis {axis}, got {num_split}")
+    # The first parts are one longer where the size can't be divided evenly.
+    short, longer = divmod(size, num_split)
+    starts = [i * short + min(i, longer) for i in range(num_split + 1)]
+    parts = []
+    for start, end in pairwise(starts):
+        begin = [start if d == axis else 0 for d in range(len(tensor.shape))]
+        sizes = [end - start if d == axis else s for d, s in enumerate(tensor.shape)]
+        parts.append(_cut(tensor, begin, sizes))
+    return [part[i] for i in range(3) for part in parts]
+
+
+@op("SparseSlice", outputs=3)
+def SparseSlice(indices: Array, values: Array, shape: Array, start: Array, size: Array) -> Parts:
+    tensor = sparse(indices, values, shape, "the input", inside=False)
+    if start.shape != (len(tensor.shape),) or size.shape != start.shape:
+        raise ValueError(
+            f"start and size must be vectors of {len(tensor.shape)}, got {list(start.shape)} and {list(size.shape)}"
+        )
+    begin = start.tolist()
+    return _cut(
+        tensor, begin, [max(0, min(n, s - b)) for n, s, b in zip(size.tolist(), tensor.shape, begin, strict=True)]
+    )
+
+
+def _cut(tensor: Sparse, start: Sequence[int], sizes: Sequence[int]) -> Parts:
+    moved = tensor.indices - vector64(start)
+    kept = ((moved >= 0) & (moved < vector64(sizes))).all(axis=1)
+    return moved[kept], tensor.values[kept], vector64(sizes)
+
+
+@op("SparseSliceGrad")
+def SparseSliceGrad(backprop_val_grad: Array, input_indices: Array, input_start: Array, output_indices: Array) -> Array:
+    if input_indices.ndim != 2 or output_indices.ndim != 2 or input_indices.shape[1] != output_indices.shape[1]:
+        raise ValueError(
+            f"input_indices and output_indices must be matrices of one rank, got {list(input_indices.shape)} and "
+            f"{list(output_indices.shape)}"
+        )
+    if backprop_val_grad.shape != (len(output_indices),):
+        raise ValueError(f"{len(output_indices)} gradients are needed, got shape {list(backprop_val_grad.shape)}")
+    positions = {tuple(row): i for i, row in enumerate((output_indices + input_start).tolist())}
+    out = np.zeros(len(input_indices), backprop_val_grad.dtype)
+    for i, row in enumerate(input_indices.tolist()):
+        at = positions.get(tuple(row))
+        if at is not None:
+            out[i] = backprop_val_grad[at]
+    return out
+
+
+# ---- Empty rows ----
+
+
+@op("SparseFillEmptyRows", outputs=4)
+def SparseFillEmptyRows(
+    indices: Array, values: Array, dense_shape: Array, default_value: Any
+) -> tuple[Array, Array, Array, Array]:
+    default = np.asarray(default_value)
+    if default.ndim:
+        raise ValueError(f"default_value must be a scalar, got shape {list(default.shape)}")
+    if dense_shape.ndim == 1 and not len(dense_shape):
+        raise ValueError("dense_shape must have at least one size, got none")
+    tensor = sparse(indices, values, dense_shape, "the input", inside=False)
+    count, rows = tensor.shape[0], tensor.indices[:, 0]
+    bad = (rows < 0) | (rows >= count)
+    if bad.any():
+        at = int(bad.argmax())
+        raise ValueError(f"indices[{at}, 0] = {rows[at]} is not in [0, {count})")
+    empty = np.ones(count, bool)
+    empty[rows] = False
+    added = np.flatnonzero(empty)
+    everywhere = np.concatenate([rows, added])
+    permutation = np.argsort(everywhere, kind="stable")
+    filling = np.zeros((len(added), tensor.indices.shape[1]), np.int64)
+    filling[:, 0] = added
+    default_values = np.empty(len(added), tensor.values.dtype)
+    default_values[...] = default
+    reverse = np.empty(len(everywhere), np.int64)
+    reverse[permutation] = np.arange(len(everywhere))
+    return (
+        np.concatenate([tensor.indices, filling])[permutation],
+        np.concatenate([tensor.values, default_values])[permutation],
+        empty,
+        reverse[: len(rows)],
+    )
+
+
+@op("SparseFillEmptyRowsGrad", outputs=2)
+def SparseFillEmptyRowsGrad(reverse_index_map: Array, grad_values: Array) -> tuple[Array, Any]:
+    if reverse_index_map.ndim != 1 or grad_values.ndim != 1:
+        raise ValueError(
+            "reverse_index_map and grad_values must be vectors, got shapes "
+            f"{list(reverse_index_map.shape)} and {list(grad_values.shape)}"
+        )
+    if reverse_index_map.size and not (reverse_index_map.min() >= 0 and reverse_index_map.max() < len(grad_values)):
+        raise ValueError(f"reverse_index_map has values outside of [0, {len(grad_values)})")
+    rest = np.ones(len(grad_values), bool)
+    rest[reverse_index_map] = False
+    default = grad_values[rest].sum() if grad_values.size else blank(grad_values.dtype)
+    return grad_values[reverse_index_map], np.asarray(default, grad_values.dtype)
+
+
+# ---- In strings, and as variants ----
+
+
+def _packer(out_type: DType) -> Any:
+    """What makes one element of a serialised sparse tensor of an array."""
+    if not out_type.is_string:
+        return lambda array: array
+    return lambda array: by_content(array, from_numpy(array.dtype))
+
+
+def _packed(arrays: Sequence[Array], pack: Any) -> Array:
+    out = np.empty(len(arrays), object)
+    for i, array in enumerate(arrays):
+        out[i] = pack(array)
+    return out
+
+
+@specialized("SerializeSparse")
+def SerializeSparse(*, out_type: DType = STRING) -> Any:
+    pack = _packer(out_type)
+
+    def kernel(sparse_indices: Array, sparse_values: Array, sparse_shape: Array) -> Array:
+        tensor = sparse(sparse_indices, sparse_values, sparse_shape, "the input", inside=False)
+        return _packed((tensor.indices, tensor.values, vector64(tensor.shape)), pack)
+
+    return kernel
+
+
+@specialized("SerializeManySparse")
+def SerializeManySparse(*, out_type: DType = STRING) -> Any:
+    pack = _packer(out_type)
+
+    def kernel(sparse_indices: Array, sparse_values: Array, sparse_shape: Array) -> Array:
+        tensor = sparse(sparse_indices, sparse_values, sparse_shape, "the input", inside=False)
+        if len(tensor.shape) < 2:
+            raise ValueError(f"a sparse tensor of rank 2 at least is needed, got shape {list(tensor.shape)}")
+        count, rows = tensor.shape[0], tensor.indices[:, 0]
+        if rows.size and not (rows.min() >= 0 and rows.max() < count):
+            raise ValueError(f"indices have rows outside of [0, {count})")
+        if (np.diff(rows) < 0).any():
+            raise ValueError("indices must be ordered by their first column")
+        shape = vector64(tensor.shape[1:])
+        ends = np.searchsorted(rows, np.arange(count + 1))
+        out = np.empty((count, 3), object)
+        for i in range(count):
+            part = slice(ends[i], ends[i + 1])
+            out[i] = _packed((tensor.indices[part, 1:], tensor.values[part], shape), pack)
+        return out
+
+    return kernel
+
+
+def _unpack(serialized: Array, dtype: DType) -> Parts:
+    """The stacked sparse tensors of rows of three: one more axis in front of theirs."""
+    int64 = from_numpy(np.int64)
+
+    def read(value: Any, kind: DType) -> Array:
+        if isinstance(value, bytes):
+            found: Array = ParseTensor(out_type=kind)(np.array(value, object))
+            return found
+        array = np.asarray(value)
+        if from_numpy(array.dtype) != kind:
+            raise ValueError(f"a serialised sparse tensor holds {from_numpy(array.dtype)}, {kind} is expected")
+        return array
+
+    tensors = [
+        sparse(read(i, int64), read(v, dtype), read(s, int64), f"serialised sparse tensor {n}", inside=False)
+        for n, (i, v, s) in enumerate(serialized)
+    ]
+    ranks = {len(t.shape) for t in tensors}
+    if len(ranks) > 1:
+        raise ValueError(f"serialised sparse tensors must be of one rank, found {sorted(ranks)}")
+    shapes = np.array([t.shape for t in tensors], np.int64).reshape(len(tensors), ranks.pop())
+    rows = np.repeat(np.arange(len(tensors)), [len(t.values) for t in tensors])
+    indices = np.concatenate([rows[:, None], np.concatenate([t.indices for t in tensors])], axis=1)
+    return indices, np.concatenate([t.values for t in tensors]), vector64([len(tensors), *shapes.max(axis=0)])
+
+
+@specialized("DeserializeSparse", outputs=3)
+def DeserializeSparse(*, dtype: DType, Tserialized: DType = STRING) -> Any:
+    def kernel(serialized_sparse: Array) -> Parts:
+        lead = serialized_sparse.shape[:-1]
+        if serialized_sparse.shape[-1:] != (3,):
+            raise ValueError(f"serialized_sparse must have a last size of 3, got {list(serialized_sparse.shape)}")
+        if 0 in lead:
+            raise ValueError(f"serialized_sparse holds no sparse tensor: shape {list(serialized_sparse.shape)}")
+        indices, values, shape = _unpack(serialized_sparse.reshape(-1, 3), dtype)
+        own = tuple(shape[1:].tolist())
+        if not lead:
+            return indices[:, 1:], values, shape[1:]
+        return np.concatenate([unflat(indices[:, 0], lead), indices[:, 1:]], axis=1), values, vector64([*lead, *own])
+
+    return kernel
+
+
+@specialized("DeserializeManySparse", outputs=3)
+def DeserializeManySparse(*, dtype: DType) -> Any:
+    def kernel(serialized_sparse: Array) -> Parts:
+        if serialized_sparse.ndim != 2 or serialized_sparse.shape[1] != 3 or not len(serialized_sparse):
+            raise ValueError(f"serialized_sparse must have shape [N, 3], N > 0, got {list(serialized_sparse.shape)}")
+        return _unpack(serialized_sparse, dtype)
+
+    return kernel
