@@ -32,12 +32,19 @@ class Instance:
 
     __slots__ = ("access", "checkpoint", "engine", "file", "graph", "prepared", "preparing", "state")
 
-    def __init__(self, file: ModelFile, graph: SharedGraph, checkpoint: Checkpoint | None, engine: str = "numpy"):
+    def __init__(
+        self,
+        file: ModelFile,
+        graph: SharedGraph,
+        checkpoint: Checkpoint | None,
+        engine: str = "numpy",
+        io: bool = False,
+    ):
         self.file = file
         self.engine = engine
         self.graph = graph
         self.state = ModelState()
-        self.access = Access(files=frozenset(file.assets.values()))
+        self.access = Access(files=frozenset(file.assets.values()), io=io)
         self.checkpoint = checkpoint
         self.prepared = checkpoint is None and file.kind == "graph def"
         self.preparing = threading.RLock()

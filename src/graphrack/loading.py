@@ -12,6 +12,7 @@ from graphrack.instance import Instance
 from graphrack.model import Model
 
 _ENGINES = {"auto": "numpy", "numpy": "numpy", "openvino": "openvino"}
+_ALLOWED = frozenset(("io",))
 
 
 def load(
@@ -22,6 +23,7 @@ def load(
     engine: str = "auto",
     mapped: bool = True,
     name: str | None = None,
+    allow: str | Iterable[str] = (),
 ) -> Model:
     """Opens a model: the graph, and where to take its variables' values from.
 
@@ -38,14 +40,20 @@ def load(
         mapped: map the values from the file (copy-on-write), or read them. A mapped file that another
             program truncates in place can kill the process; one that it replaces can't.
         name: for messages; the file's name if not given.
+        allow: what the graph may do outside of the model: `{"io"}`, read and write files as its ops say, with the
+            rights of this process. Otherwise such ops are refused before anything runs, other than the Saver's
+            own and those on a SavedModel's assets.
 
     Raises:
         FileError: nothing is there, or it is a part of something; the message says what to open.
         CorruptFile, CorruptCheckpoint: a file's bytes are not what its format says.
-        ValueError: an engine that there isn't.
+        ValueError: an engine, or something to allow, that there isn't.
     """
     if engine not in _ENGINES:
         raise ValueError(f"engine {engine!r} doesn't exist; there are: {', '.join(_ENGINES)}")
+    allowed = {allow} if isinstance(allow, str) else set(allow)
+    if not allowed <= _ALLOWED:
+        raise ValueError(f"allow={sorted(allowed - _ALLOWED)} doesn't exist; there is: {', '.join(sorted(_ALLOWED))}")
     if name is None:
         name = os.path.basename(os.path.abspath(path)).removesuffix(".meta")
 
@@ -56,6 +64,6 @@ def load(
         source = checkpoint if checkpoint is not None else file.prefix
         if source is not None and graph.index.variables:
             values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
-        return Instance(file, graph, values, _ENGINES[engine])
+        return Instance(file, graph, values, _ENGINES[engine], "io" in allowed)
 
     return Model(opened(), name, opened)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from graphrack.checkpoint import Checkpoint
 from graphrack.engines.interpreter.compiler import compile_plan
@@ -71,7 +72,8 @@ def _assign(instance: Instance, checkpoint: Checkpoint, items: list[Wanted], *, 
             plan = graph.once(("restore", tuple(fetches)), lambda: compile_plan(graph.index, fetches, (filename,)))
             token = checkpoint.prefix.encode()
             names = {by.key: item.source for item, by in by_graph}
-            access = Access({token: _Source(checkpoint, names, whole)})
+            access = Access({token: _Source(checkpoint, names, whole)}, io=instance.access.io)
+            access.check(plan)
             run = Run(state, dict(state.values), access)
             plan.run([np.array(token, object)], run.values, run)
             values = run.values
@@ -152,7 +154,10 @@ def _initializers(instance: Instance) -> list[str]:
         for name in ("variables", "local_variables", "trainable_variables", "model_variables", "metric_variables"):
             if name in graph.meta_graph.collection_def:
                 for value in graph.meta_graph.collection_def[name].bytes_list.value:
-                    definition = VariableDef.FromString(value)
+                    try:
+                        definition = VariableDef.FromString(value)
+                    except DecodeError:  # a variable of damaged bytes: its name tells, see below
+                        continue
                     operation = parse_tensor(definition.initializer_name).op if definition.initializer_name else ""
                     if operation in graph.index.nodes:
                         found[parse_tensor(definition.variable_name).op] = operation

@@ -40,8 +40,7 @@ class ModelState:
 
     def execute(self, plan: Plan, feeds: Sequence[Any], access: Access) -> list[Any]:
         """Runs a plan on these variables; what it writes appears all at once when it has ended well."""
-        if plan.permission and not access.io:
-            raise PermissionDenied(plan.permission)
+        access.check(plan)
         if not plan.writes:
             values = self.values
             return plan.run(feeds, values, Run(self, values, access) if plan.needs_state else None)
@@ -80,6 +79,11 @@ class Access:
         self.write_prefix = write_prefix
         self.files = files
         self.io = io
+
+    def check(self, plan: Plan) -> None:
+        """Raises `PermissionDenied` where a plan would do what this doesn't permit."""
+        if plan.permission and not self.io:
+            raise PermissionDenied(plan.permission)
 
 
 class Run:
