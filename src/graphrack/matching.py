@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from graphrack.checkpoint import Checkpoint
 from graphrack.errors import RestoreError, UnknownName, closest
+from graphrack.formats.tensor_slices import parse_shape_and_slice
 from graphrack.graph.index import Variable
 from graphrack.graph.saver import Restored
 from graphrack.ops.state import compatible, show
@@ -143,7 +144,7 @@ def _problem(item: Wanted, checkpoint: Checkpoint) -> str | None:
         return f"{what} is {spec.dtype} there, {variable.dtype} in the model"
     expected = variable.shape
     if item.by is not None and item.by.spec:
-        expected = tuple(int(size) for size in item.by.spec.split()[:-1])
+        expected = parse_shape_and_slice(item.by.spec)[0]
     shape = spec.shape or ()
     known = expected is not None and None not in expected
     # A Saver made with reshape=True restores any shape of as many elements.

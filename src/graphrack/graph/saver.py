@@ -110,7 +110,8 @@ def _strings(index: GraphIndex, text: str) -> list[str] | None:
     node = _through(index, text)
     if node is None or node.op != "Const":
         return None
-    return [value.decode() for value in tensor_from_proto(node.attr["value"].tensor).ravel()]
+    values = tensor_from_proto(node.attr["value"].tensor).ravel()
+    return [value.decode(errors="surrogateescape") for value in values] if values.dtype == object else None
 
 
 def only_for_saving(index: GraphIndex, nodes: SaverNodes, keep: Iterable[str] = ()) -> set[str]:
