@@ -14,6 +14,7 @@ from graphrack.formats.tensor_spec import TensorSpec
 from graphrack.graph import interface
 from graphrack.graph.carry import carry, renamed_by
 from graphrack.graph.freeze import freeze
+from graphrack.graph.function_names import unique
 from graphrack.graph.names import TensorName, parse_tensor
 from graphrack.graph.shared import SharedGraph, shared_graph
 from graphrack.instance import Instance
@@ -109,7 +110,7 @@ def frozen(model: Model, outputs: Any, fold: bool) -> Model:
     assets = {name: path for name, path in instance.file.assets.items() if parse_tensor(name).op in names}
     if made.table_initializers:
         result.collection_def["table_initializer"].node_list.value.extend(made.table_initializers)
-        init = next(n for n in ("init_tables", *(f"init_tables_{i}" for i in itertools.count(1))) if n not in names)
+        init = unique("init_tables", names)
         graph_def.node.add(name=init, op="NoOp", input=[f"^{n}" for n in made.table_initializers])
         result.collection_def["saved_model_main_op"].node_list.value.append(init)
     return derived(model.name, made_in_memory(result, instance.file, assets), {})

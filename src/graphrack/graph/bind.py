@@ -17,7 +17,7 @@ from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.tensor import shape_to_proto, tensor_to_proto
 from graphrack.formats.tensor_spec import TensorSpec
 from graphrack.graph.function_names import unique
-from graphrack.graph.gates import MERGES, NEXT_ITERATIONS, Gates
+from graphrack.graph.gates import MERGES, NEXT_ITERATIONS, SWITCHES, Gates
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, output_count
 from graphrack.graph.names import TensorName, parse_input
 
@@ -89,25 +89,36 @@ class _Binder:
         self._controls: dict[str, str] = {}
 
     def by_value(self, tensor: TensorName, dtype: DType, value: np.ndarray[Any, Any]) -> None:
-        old = self._old[tensor.op]
         made = NodeDef(op="Const")
         if self._in_place(tensor):
             made.name = tensor.op
-            if self._gates.of(tensor.op):  # else it would belong to no branch and no loop
-                made.input.extend(dict.fromkeys(f"^{parse_input(text)[0]}" for text in old.input))
+            sources = list(self._old[tensor.op].input)
         else:
             made.name = unique(f"{tensor.op}_{tensor.output}", self._taken)
-            if self._gates.of(tensor.op):
-                made.input.append(f"^{tensor.op}")
+            sources = [_text(tensor)]
+        if self._gates.of_input(str(tensor)):  # else it would belong to no branch and no loop
+            made.input.extend(dict.fromkeys(self._after(text, made.name) for text in sources))
         made.attr["dtype"].type = dtype.number  # type: ignore[assignment]
         tensor_to_proto(value, dtype, made.attr["value"].tensor)
         self._nodes[made.name] = made
         self._moved[tensor] = TensorName(made.name, 0)
 
+    def _after(self, text: str, name: str) -> str:
+        """The control input that puts a node where an input would."""
+        op, output = parse_input(text)
+        source = self._old[op]
+        if output < 0 or source.op not in SWITCHES:
+            return f"^{op}"
+        # A Switch itself runs whichever branch is taken: what takes its output tells.
+        pivot = NodeDef(name=unique(f"{name}/input", self._taken), op="Identity", input=[text])
+        pivot.attr["T"].CopyFrom(source.attr["T"])
+        self._nodes[pivot.name] = pivot
+        return f"^{pivot.name}"
+
     def by_placeholder(self, tensor: TensorName, dtype: DType, spec: TensorSpec) -> None:
-        if any(output < 0 for _, output in self._gates.of(tensor.op)):
+        if self._gates.of_input(str(tensor)):
             raise GraphError(
-                f"{str(tensor)!r} lies in a loop, where no placeholder can stand; bind what the loop takes"
+                f"{str(tensor)!r} lies in a loop or branch, where no placeholder can stand; bind what that takes"
             )
         name = spec.name.removesuffix(":0") or tensor.op
         in_place = name == tensor.op and self._in_place(tensor)
