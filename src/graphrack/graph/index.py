@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -118,7 +118,7 @@ class GraphIndex:
         attribute = "dtype" if node.op in PLACEHOLDERS or node.op in REF_VARIABLES else None
         if attribute and attribute in node.attr:
             return _dtype(node)
-        types = op_table.output_types(node)
+        types = _output_types(node)
         if types is None or tensor.output >= len(types) or not types[tensor.output]:
             return None
         try:
@@ -196,7 +196,7 @@ def output_count(node: NodeDef) -> int | None:
         return 1
     if "_output_shapes" in node.attr:  # what a Saver writes into its MetaGraph; saves the op table
         return len(node.attr["_output_shapes"].list.shape)
-    types = op_table.output_types(node)
+    types = _output_types(node)
     return None if types is None else len(types)
 
 
@@ -225,3 +225,11 @@ def _dtype(node: NodeDef) -> DType:
             f"node {node.name!r} ({node.op}) has the dtype number {number}, which is none of TensorFlow's; "
             "the graph is damaged"
         ) from None
+
+
+def _output_types(node: NodeDef) -> Sequence[int] | None:
+    """The type numbers of a node's outputs; None where its op isn't known. Raises `GraphError`."""
+    try:
+        return op_table.output_types(node)
+    except GraphError as error:
+        raise GraphError(f"node {node.name!r} ({node.op}): {error}; the graph is damaged") from None

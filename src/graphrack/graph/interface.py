@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -221,8 +222,9 @@ def _collected(index: GraphIndex, meta_graph: MetaGraphDef | None) -> list[Tenso
     for name, items in sorted(meta_graph.collection_def.items()) if meta_graph is not None else ():
         if name not in _STANDARD_COLLECTIONS:
             for item in items.node_list.value:
-                if ":" in item and parse_input(item)[0] in index.nodes:
-                    found[index.tensor(item)] = None
+                if ":" in item:
+                    with contextlib.suppress(UnknownName):  # of a graph that this one was cut out of
+                        found[index.tensor(item)] = None
     return list(found)
 
 
