@@ -20,7 +20,7 @@ from graphrack.ops import registry
 R = tf.raw_ops
 PAIRS = [("int32", "float32"), ("int64", "int64"), ("int64", "string"), ("string", "float64"), ("string", "int32"),
          ("string", "bool")]  # fmt: skip
-OPS = (
+NAMES = (
     "HashTable", "HashTableV2", "MutableHashTable", "MutableHashTableV2", "MutableHashTableOfTensors",
     "MutableHashTableOfTensorsV2", "MutableDenseHashTable", "MutableDenseHashTableV2", "InitializeTable",
     "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "LookupTableFind",
@@ -458,19 +458,25 @@ def test_a_table_from_a_text_file(tmp_path: Path, text: str) -> None:
             except (tf.errors.OpError, UnicodeDecodeError) as error:  # a message with bytes of the file
                 expected = Refused(error)
             attribute = {"key_dtype": tf_dtype(key), "value_dtype": tf_dtype(result)}
-        ours = registry.REGISTRY["HashTableV2"].bind("table", attribute, {})()
+        ours = op("HashTableV2").bind("table", attribute, {})()
         state = Files()
         try:
             delimiter = indexes.pop("delimiter", "\t").encode()
-            kernel = registry.REGISTRY["InitializeTableFromTextFileV2"].function
+            kernel = op("InitializeTableFromTextFileV2").function
             kernel(state, ours, np.array(str(path).encode(), object), **indexes, delimiter=delimiter)
-            found = registry.REGISTRY["LookupTableExportV2"].function(state, ours)
+            found = op("LookupTableExportV2").function(state, ours)
         except (ValueError, gr.GraphrackError) as error:
             found = Refused(error)
         assert isinstance(found, Refused) == isinstance(expected, Refused), (note, expected, found)
         if not isinstance(found, Refused):
             for one, other in zip(by_key(list(found)), by_key(expected), strict=True):
                 compare(one, other, note=note)
+
+
+def op(name: str) -> Any:
+    found = registry.lookup(name)
+    assert found is not None
+    return found
 
 
 def tf_dtype(name: str) -> Any:
