@@ -28,20 +28,39 @@ _SHORT = 64
 _REMOVE = -1
 
 
-class TensorList:
+class Variant:
+    """What a variant holds. It stands for itself wherever a scalar tensor may: it looks like one to kernels."""
+
+    __slots__ = ()
+
+    shape: tuple[int, ...] = ()
+    ndim = 0
+    size = 1
+    dtype: Any = np.dtype(object)
+
+    def zeros_like(self) -> Variant:
+        """Its ZerosLike."""
+        raise ValueError(f"a variant that holds {type(self).__name__} has no zeros")
+
+    def plus(self, other: Any) -> Variant:
+        """The sum of two of a kind."""
+        raise ValueError(f"variants that hold {type(self).__name__} can't be added")
+
+
+class TensorList(Variant):
     """A list of tensors of one dtype; an element may have no value yet.
 
     Attributes:
-        dtype: of the elements.
+        element_dtype: of the elements.
         element_shape: what all elements' shapes agree with.
         limit: how many elements pushes may make of it; None for any number.
         length: the number of elements.
     """
 
-    __slots__ = ("_changes", "_items", "_later", "_undo", "dtype", "element_shape", "length", "limit")
+    __slots__ = ("_changes", "_items", "_later", "_undo", "element_dtype", "element_shape", "length", "limit")
 
     def __init__(self, dtype: DType, element_shape: Shape, items: list[Any], limit: int | None = None):
-        self.dtype = dtype
+        self.element_dtype = dtype
         self.element_shape = element_shape
         self.limit = limit
         self.length = len(items)
@@ -51,7 +70,7 @@ class TensorList:
         self._changes = 0  # since the items were last copied
 
     def __repr__(self) -> str:
-        return f"TensorList(length={self.length}, dtype={self.dtype}, element_shape={show(self.element_shape)})"
+        return f"TensorList(length={self.length}, dtype={self.element_dtype}, element_shape={show(self.element_shape)})"
 
     def items(self) -> list[Any]:
         """The elements, None for those without values. Not to be written into; good until the next change."""
@@ -92,7 +111,7 @@ class TensorList:
 
     def like(self, items: list[Any]) -> TensorList:
         """A list of the same kind with other items, which become its own."""
-        return TensorList(self.dtype, self.element_shape, items, self.limit)
+        return TensorList(self.element_dtype, self.element_shape, items, self.limit)
 
     def push(self, value: Any) -> TensorList:
         """The list with one more element at its end."""
@@ -128,8 +147,8 @@ class TensorList:
 
     def expect(self, dtype: DType) -> None:
         """Raises `ValueError` where an op takes the elements for another dtype."""
-        if self.dtype != dtype:
-            raise ValueError(f"the list has elements of dtype {self.dtype}, the op expects {dtype}")
+        if self.element_dtype != dtype:
+            raise ValueError(f"the list has elements of dtype {self.element_dtype}, the op expects {dtype}")
 
     def expect_shape(self, shape: tuple[int, ...]) -> None:
         """Raises `ValueError` where a new element's shape doesn't fit."""
@@ -142,18 +161,24 @@ class TensorList:
 
     def zeros_like(self) -> TensorList:
         """A list with zeros in place of the elements' values."""
-        return TensorList(self.dtype, self.element_shape, [_zeros_like(v, self.dtype) for v in self.items()])
+        return TensorList(
+            self.element_dtype, self.element_shape, [_zeros_like(v, self.element_dtype) for v in self.items()]
+        )
 
     def plus(self, other: Any) -> TensorList:
         """The elementwise sum; an element without a value counts as zero."""
         if not isinstance(other, TensorList):
             raise ValueError(f"a list can be added to a list only, got {type(other).__name__}")
-        other.expect(self.dtype)
+        other.expect(self.element_dtype)
         if self.length != other.length:
             raise ValueError(f"lists of different lengths can't be added: {self.length} and {other.length}")
         shape = merged(self.element_shape, other.element_shape)
         mine = list(self.items())
-        return TensorList(self.dtype, shape, [_sum(a, b, self.dtype) for a, b in zip(mine, other.items(), strict=True)])
+        return TensorList(
+            self.element_dtype,
+            shape,
+            [_sum(a, b, self.element_dtype) for a, b in zip(mine, other.items(), strict=True)],
+        )
 
 
 def _change(items: list[Any], index: int, value: Any) -> tuple[int, Any]:
@@ -185,14 +210,14 @@ def _zeros_like(value: Any, dtype: DType) -> Any:
 
 
 def variant_zeros_like(x: Any) -> Any:
-    """ZerosLike of variants."""
-    return each(_zeros_like_one, x)
+    """ZerosLike of a variant; as in TensorFlow, of one alone."""
+    return _held(alone(x)).zeros_like()
 
 
-def _zeros_like_one(variant: Any) -> Any:
-    if not hasattr(variant, "zeros_like"):
-        raise ValueError(f"a variant that holds {type(variant).__name__} has no zeros")
-    return variant.zeros_like()
+def _held(variant: Any) -> Variant:
+    if not isinstance(variant, Variant):  # what was never written is None
+        raise ValueError("the variant holds nothing")
+    return variant
 
 
 def _sum(a: Any, b: Any, dtype: DType) -> Any:
@@ -206,19 +231,11 @@ def _sum(a: Any, b: Any, dtype: DType) -> Any:
 
 
 def variant_sum(*inputs: Any) -> Any:
-    """AddN of variants."""
-    total = inputs[0]
-    for value in inputs[1:]:
-        if shape_of(total) != shape_of(value):
-            raise ValueError(f"inputs must have one shape, got {show(shape_of(total))} and {show(shape_of(value))}")
-        total = each(_sum_of_two, total, value)
+    """AddN of variants; as in TensorFlow, of scalars."""
+    total, *others = (_held(alone(value)) for value in inputs)
+    for value in others:
+        total = total.plus(value)
     return total
-
-
-def _sum_of_two(a: Any, b: Any) -> Any:
-    if not hasattr(a, "plus"):
-        raise ValueError(f"variants that hold {type(a).__name__} can't be added")
-    return a.plus(b)
 
 
 def each(function: Callable[..., Any], *variants: Any) -> Any:

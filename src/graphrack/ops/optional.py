@@ -9,12 +9,12 @@ import numpy as np
 from graphrack.formats.dtypes import VARIANT, DType
 from graphrack.ops._arguments import zeros
 from graphrack.ops._elements import Shape, shape_of
-from graphrack.ops._lists import alone, variant_sum, variant_zeros_like
+from graphrack.ops._lists import Variant, alone, variant_sum, variant_zeros_like
 from graphrack.ops.registry import MANY, op
 from graphrack.ops.state import compatible, show
 
 
-class Optional:
+class Optional(Variant):
     """Several tensors, or nothing.
 
     Attributes:

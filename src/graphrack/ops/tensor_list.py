@@ -197,7 +197,7 @@ def _unset(found: TensorList, shape: Shape) -> Array:
         raise ValueError(
             f"an element without a value reads as zeros, but the element shape {show(shape)} is not fully defined"
         )
-    return _blank(shape, found.dtype)  # type: ignore[arg-type]
+    return _blank(shape, found.element_dtype)  # type: ignore[arg-type]
 
 
 # ---- The whole list ----
@@ -236,9 +236,9 @@ def _stacked(found: TensorList, values: Sequence[Any], asked: Array) -> Array:
         raise ValueError(f"no element has a value, and the element shape {show(shape)} is not fully defined")
     known: tuple[int, ...] = shape  # type: ignore[assignment]
     if any(value is None for value in values):
-        blank = _blank(known, found.dtype)
+        blank = _blank(known, found.element_dtype)
         values = [blank if value is None else value for value in values]
-    return stacked(values, found.dtype.numpy, known)
+    return stacked(values, found.element_dtype.numpy, known)
 
 
 @op("TensorListStack")
@@ -348,10 +348,10 @@ def _concatenated(found: TensorList, inner: Shape, first: int | None, leading: l
         raise ValueError(f"no element has a value, and their shape but for the first axis is {show(inner)}")
     lengths = [_length(i, value, first, leading) for i, value in enumerate(items)]
     values = [
-        _blank((n, *inner), found.dtype) if value is None else value  # type: ignore[arg-type]
+        _blank((n, *inner), found.element_dtype) if value is None else value  # type: ignore[arg-type]
         for n, value in zip(lengths, items, strict=True)
     ]
-    total = np.concatenate(values) if values else _blank((0, *inner), found.dtype)  # type: ignore[arg-type]
+    total = np.concatenate(values) if values else _blank((0, *inner), found.element_dtype)  # type: ignore[arg-type]
     return total, np.array(lengths, np.int64)
 
 
