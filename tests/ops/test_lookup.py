@@ -495,3 +495,8 @@ def test_a_file_that_is_no_asset_is_not_read(tmp_path: Path) -> None:
         (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
     with pytest.raises(gr.PermissionDenied, match=r"words.txt.*no asset of the model"):
         gr.load(tmp_path / "graph.pb").run("init")
+
+
+def test_the_ops_run_here_are_all_that_there_are() -> None:
+    ops = registry.load_all().values()
+    assert {o.name for o in ops if o.module == "graphrack.ops.lookup"} == set(NAMES)
