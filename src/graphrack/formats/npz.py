@@ -21,10 +21,12 @@ bytes of one, and an array must take exactly the bytes that its member has.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import math
 import os
+import re
 import struct
 import sys
 import threading
@@ -224,21 +226,31 @@ def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
         # 3.0 is for records whose fields have non-Latin names.
         raise ValueError(f"version {version} of the array format, and 1.0 or 2.0 was expected")
     width = 2 if version == (1, 0) else 4
-    length = _exactly(member, width)
-    size = int.from_bytes(length, "little")
+    size = int.from_bytes(_exactly(member, width), "little")
     if size > _MAX_HEADER:
         raise ValueError(f"a header of {size} bytes; at most {_MAX_HEADER} are taken")
-    text = io.BytesIO(length + _exactly(member, size))
-    read = np.lib.format.read_array_header_1_0 if width == 2 else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # headers written on Python 2
-        try:
-            shape, columns_first, dtype = read(text, max_header_size=_MAX_HEADER)
-        except (TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as e:
-            raise ValueError(f"a header that can't be understood ({e})") from None
-    if any(n < 0 for n in shape):
+    shape, columns_first, dtype = _parsed(_exactly(member, size).decode("latin-1"))
+    return shape, columns_first, dtype, len(magic) + width + size
+
+
+def _parsed(text: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """What a header says: a literal of a dict. (NumPy's own reader lets errors of Python's parser through.)"""
+    try:
+        # Python 2 wrote long integers as `10L`.
+        header = ast.literal_eval(re.sub(r"(?<=\d)L(?=[,)])", "", text).strip())
+        if not isinstance(header, dict) or set(header) != {"descr", "fortran_order", "shape"}:
+            raise ValueError("keys other than descr, fortran_order and shape")
+        shape, columns_first = header["shape"], header["fortran_order"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names for dtypes that NumPy is about to drop
+            dtype = np.lib.format.descr_to_dtype(header["descr"])
+    except (TypeError, SyntaxError, ValueError, KeyError, IndexError, RecursionError, MemoryError, OverflowError) as e:
+        raise ValueError(f"a header that can't be understood: {text[:100]!r} ({e})") from None
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"the shape {str(shape)[:100]}")
-    return shape, bool(columns_first), dtype, len(magic) + width + size
+    if not isinstance(columns_first, bool):
+        raise ValueError(f"fortran_order {str(columns_first)[:100]}")
+    return shape, columns_first, dtype
 
 
 def _exactly(member: IO[bytes], size: int) -> bytes:
