@@ -68,6 +68,8 @@ MODULES: tuple[str, ...] = (
     "signal",
     "linalg",
     "linalg_decompositions",
+    "summary",
+    "debug",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""

@@ -17,6 +17,8 @@ from graphrack.ops.string_numbers import writer
 def first_values(value: Any, limit: int) -> str:
     """The first `limit` values of an array (all of them where negative), rows in brackets, as Assert shows them."""
     array = np.asarray(value)
+    if not array.size:
+        return ""
     limit = array.size if limit < 0 else limit
     if not limit:  # where nothing is to be shown, TensorFlow shows nothing of booleans
         return "..." if array.size and array.dtype.kind != "b" else ""
