@@ -29,6 +29,8 @@ from graphrack.graph.interface import Operation, Signature
 from graphrack.loading import load
 from graphrack.model import Model, ModelStats, Variables
 from graphrack.rack import Rack
+from graphrack.saver import Saver
+from graphrack.session import restore
 
 __version__ = "0.1.0"
 
@@ -51,6 +53,7 @@ __all__ = [
     "Rack",
     "RackErrors",
     "RestoreError",
+    "Saver",
     "Signature",
     "TensorSpec",
     "UninitializedError",
@@ -63,5 +66,6 @@ __all__ = [
     "latest_checkpoint",
     "load",
     "merge",
+    "restore",
     "save_checkpoint",
 ]
