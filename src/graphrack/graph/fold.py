@@ -33,6 +33,8 @@ Compute = Callable[[NodeDef, Sequence[Array]], "Sequence[Any] | None"]
 
 # What is computed now stays in the file: it may take this much, or as much as what it is computed from.
 _MAX_BYTES = 1 << 20
+# Larger constants are decoded each time they are looked at.
+_MAX_KEPT = 1 << 16
 
 _IDENTITIES = frozenset(("Identity", "StopGradient", "PreventGradient", "Snapshot"))
 _ADDS = frozenset(("Add", "AddV2", "BiasAdd"))
@@ -41,15 +43,15 @@ _LINEAR = frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul"))
 _FLOATS = frozenset((1, 2))  # float, double: half's few digits are not spent on this
 
 
-def fold(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str], compute: Compute) -> dict[str, NodeDef]:
-    """The nodes that compute the outputs in the end; given ones may be changed.
+def fold(nodes: dict[str, NodeDef], outputs: Iterable[TensorName | str], compute: Compute) -> dict[str, NodeDef]:
+    """The nodes that compute the outputs in the end. The given ones are used up: weights are large.
 
     Attributes:
         nodes: of a frozen graph, by name.
         outputs: tensors, and operations by name: these keep their names.
         compute: what runs an op.
     """
-    folder = _Folder(dict(nodes), list(outputs), compute)
+    folder = _Folder(nodes, list(outputs), compute)
     folder.leave_out_identities()
     folder.compute_constants()
     folder.fold_norms()
@@ -146,8 +148,11 @@ class _Folder:
         for node in self._nodes.values():
             for text in node.input:
                 self._consumers.setdefault(parse_input(text)[0], []).append(node.name)
-        for node in list(in_order(self._nodes)):
-            if self._gates.of(node.name) or any(text.startswith("^") for text in node.input):
+        for name in [node.name for node in in_order(self._nodes)]:
+            if name not in self._nodes:  # weights that have been let go of
+                continue
+            node = self._nodes[name]
+            if self._gates.of(name) or any(text.startswith("^") for text in node.input):
                 continue
             if node.op in _NORMS:
                 self._norm(node)
@@ -279,7 +284,8 @@ class _Folder:
             else:
                 by = factor
             name = unique(f"{node.name}/weights", self._taken)
-            self._constant(name, (weights * by).astype(weights.dtype), dtype)
+            self._constant(name, (weights * by).astype(weights.dtype, copy=False), dtype)
+            self._drop(product.input[1], linear.node)
             product.input[1] = name
         for text in node.input:
             self._consumers[parse_input(text)[0]].remove(node.name)
@@ -298,9 +304,21 @@ class _Folder:
                 final.attr["data_format"].s = b"NCHW"
             self._consumers[product.name] = [node.name]
             self._consumers[name] = [node.name]
+        if factor is not None:
+            self._consumers[product.input[1]] = [product.name]
         if shapes and final is not product:
             final.attr["_output_shapes"].list.shape.extend(shapes)
         self._add(final)
+
+    def _drop(self, text: str, consumer: NodeDef) -> None:
+        """Lets go of weights that nothing takes any more."""
+        name = _plain(text)
+        users = self._consumers[name]
+        if consumer.name in users:
+            users.remove(consumer.name)
+        if not users and name not in self._roots:
+            del self._nodes[name]
+            self._values.pop(name, None)
 
     # Nodes
 
@@ -319,7 +337,7 @@ class _Folder:
         found = self._values.get(name)
         if found is None:
             found = tensor_from_proto(self._nodes[name].attr["value"].tensor)
-            if found.nbytes <= _MAX_BYTES:
+            if found.nbytes <= _MAX_KEPT:
                 self._values[name] = found
         return found
 

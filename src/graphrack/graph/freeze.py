@@ -25,6 +25,7 @@ import numpy as np
 
 from graphrack.errors import GraphError, UninitializedError, closest
 from graphrack.formats import op_table
+from graphrack.formats.dtypes import dtype_of
 from graphrack.formats.protos.graph_pb2 import AttrValue, FunctionDef, GraphDef, NameAttrList, NodeDef, OpDef
 from graphrack.formats.tensor import shape_to_proto, tensor_from_proto, tensor_to_proto
 from graphrack.graph.branches import Known, take_known_branches
@@ -116,16 +117,15 @@ def freeze(
     freezer = _Freezer(index, values, ops)
     result = GraphDef() if into is None else into
     result.versions.CopyFrom(index.graph_def.versions)
-    body = _Body(freezer, nodes, kept, gates, {})
     if simplify is None:
-        for node in body.frozen():
-            result.node.append(node)
+        for _ in _Body(freezer, nodes, kept, gates, {}, result.node.add).frozen():
+            pass  # each is made where it stays: weights are large
         freezer.check()
     else:
-        simple = {node.name: node for node in body.frozen()}
+        simple = {node.name: node for node in _Body(freezer, nodes, kept, gates, {}, NodeDef).frozen()}
         freezer.check()
         simple = simplify(simple, [*outputs, *initializers])
-        for name in list(simple):  # each is let go of as soon as the graph has it: weights are large
+        for name in list(simple):  # each is let go of as soon as the graph has it
             result.node.append(simple.pop(name))
     freezer.add_functions(result)
     return Frozen(result, initializers)
@@ -278,7 +278,7 @@ class _Freezer:
         gates = Gates(nodes)
         kept = _needed(nodes, outputs, gates)
         values = {name: value for name, value in zip(arguments, held, strict=True) if value is not None}
-        body = _Body(self, nodes, kept, gates, values)
+        body = _Body(self, nodes, kept, gates, values, NodeDef)
 
         made = FunctionDef()
         made.signature.name = unique(f"{call.name}_frozen", self._taken)
@@ -317,7 +317,7 @@ class _Freezer:
 class _Body:
     """The nodes of a graph, or of one function, while they are frozen.
 
-    `arguments` are those of a function's that were handles, and are values now.
+    `arguments` are those of a function's that were handles, and are values now; `new` makes an empty node.
     """
 
     def __init__(
@@ -327,12 +327,14 @@ class _Body:
         kept: Mapping[str, list[str]],
         gates: Gates,
         arguments: Mapping[str, _Value],
+        new: Callable[[], NodeDef],
     ):
         self._freezer = freezer
         self._nodes = nodes
         self._kept = kept
         self._gates = gates
         self._arguments = arguments
+        self._new = new
         self._held: dict[tuple[str, int], _Value | None] = {}
         self._taken = set(nodes)
         self._constants: dict[str, str] = {}
@@ -400,9 +402,9 @@ class _Body:
         if node.op in _QUESTIONS:
             source = self._nodes[through_identities(self._nodes, parse_input(data[0]))[0]]
             has = source.op not in _VARIABLES or variable(source).key in self._freezer.values
-            yield _const(node.name, np.array(has), _BOOL, waits)
+            yield _const(self._new(), node.name, np.array(has), _BOOL, waits)
             return
-        made = NodeDef()
+        made = self._new()
         made.CopyFrom(node)
         made.ClearField("device")
         del made.input[:]
@@ -436,7 +438,9 @@ class _Body:
             dims, indices = node.attr["batch_dims"].i, node.attr["Tindices"].type
             source = parse_input(data[1])[0]
             axis = unique(f"{node.name}/axis", self._taken)
-            yield _const(axis, np.array(dims, np.int32), _INT32, [f"^{source}"] if self._gates.of(node.name) else [])
+            yield _const(
+                self._new(), axis, np.array(dims, np.int32), _INT32, [f"^{source}"] if self._gates.of(node.name) else []
+            )
             self._become(node, "GatherV2", Tparams=first.dtype, Tindices=indices, Taxis=_INT32)
             node.attr["batch_dims"].i = dims
             node.input.insert(2, axis)
@@ -490,10 +494,12 @@ class _Body:
         if not waits:
             first = self._constants.setdefault(declared.key, node.name)
             if first != node.name:  # another node of the same variable
-                same = NodeDef(name=node.name, op="Identity", input=[first])
+                same = self._new()
+                same.name, same.op = node.name, "Identity"
+                same.input.append(first)
                 same.attr["T"].type = declared.dtype.number  # type: ignore[assignment]
                 return same
-        return _const(node.name, self._freezer.values[declared.key], declared.dtype.number, waits)
+        return _const(self._new(), node.name, self._freezer.values[declared.key], declared.dtype.number, waits)
 
     @staticmethod
     def _become(node: NodeDef, op: str, **types: int) -> None:
@@ -566,10 +572,10 @@ def _forget_shapes(node: NodeDef) -> None:
             del node.attr[name]
 
 
-def _const(name: str, value: Any, number: int, waits: Iterable[str]) -> NodeDef:
-    from graphrack.formats.dtypes import dtype_of
-
-    node = NodeDef(name=name, op="Const", input=waits)
+def _const(node: NodeDef, name: str, value: Any, number: int, waits: Iterable[str]) -> NodeDef:
+    """Makes an empty node a constant."""
+    node.name, node.op = name, "Const"
+    node.input.extend(waits)
     node.attr["dtype"].type = number  # type: ignore[assignment]
     tensor_to_proto(value, dtype_of(number), node.attr["value"].tensor)
     return node
