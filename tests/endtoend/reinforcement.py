@@ -92,7 +92,7 @@ def actor_critic_with_clipping() -> Graph:
         tf.square(returns - value)
     )
     with tf.control_dependencies([tf.train.AdamOptimizer(0.01).minimize(loss, name="step")]):
-        pairs = zip(tf.global_variables("pi"), tf.global_variables("old_pi"), strict=True)
+        pairs = zip(tf.trainable_variables("pi"), tf.global_variables("old_pi"), strict=True)
         train = tf.group(*[old.assign(0.5 * (old.read_value() + new.read_value())) for new, old in pairs])
     action = tf.clip_by_value(mean + spread * tf.random_normal(tf.shape(mean), seed=6), -2.0, 2.0)
     feeds = {s: normal(5, 3), a: normal(5, 1), returns: uniform(5, 1)}
