@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from graphrack.errors import GraphError, UnknownName
 
-_TENSOR = re.compile(r"^(?P<op>[^:^]+):(?P<index>[0-9]{1,9})$")
+_TENSOR = re.compile(r"^(?P<op>[^:^]+):(?P<index>[0-9]{1,9})\Z")
 
 
 class TensorName(NamedTuple):
