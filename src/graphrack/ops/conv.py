@@ -10,6 +10,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops.precision import widened
+from graphrack.ops.products import multiply
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks, gathered, padded
@@ -68,7 +69,7 @@ def convolution(windows: Windows) -> Kernel:
             matrix = filter.reshape(taps * depth, out_depth)
             for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
                 rows = gathered(views[piece]).reshape(-1, taps * depth)
-                np.matmul(rows, matrix, out=result[piece].reshape(-1, out_depth))
+                multiply(rows, matrix, result[piece].reshape(-1, out_depth))
             return result
         by_group = np.moveaxis(views, -2, 0)
         per_group = taps * depth // groups
@@ -76,7 +77,7 @@ def convolution(windows: Windows) -> Kernel:
         for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
             parts = gathered(by_group[(slice(None), *piece)]).reshape(groups, -1, per_group)
             target = result[piece].reshape(-1, groups, out_depth // groups)
-            np.matmul(parts, matrices, out=target.transpose(1, 0, 2))
+            multiply(parts, matrices, target.transpose(1, 0, 2))
         return result
 
     return run
