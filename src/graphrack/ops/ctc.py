@@ -156,16 +156,13 @@ class _Search:
         """Adds the beams that prolong one by a label, as far as they are likely enough."""
         floor = self.leaves[0][0] if len(self.leaves) >= self.width else -math.inf
         likely = np.flatnonzero(scores + beam.old_total > floor).tolist()
-        for last, child in beam.children.items():
-            if child.total == -math.inf and last not in likely:
-                child.old_total = child.old_blank = -math.inf
-        for last in likely:
-            child = beam.children.get(last)  # type: ignore[assignment]
+        for last in sorted({*likely, *beam.children}):
+            child = beam.children.get(last)
             if child is not None and child.total > -math.inf:
                 continue
             total = labels[last] + (beam.old_blank if last == beam.last else beam.old_total)
             if not self._is_candidate(total):
-                if child is not None:
+                if child is not None:  # one that was dropped in this very step isn't prolonged in it either
                     child.old_total = child.old_blank = -math.inf
                 continue
             if child is None:
