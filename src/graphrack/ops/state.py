@@ -112,6 +112,12 @@ def VarIsInitializedOp(state: RunState, resource: Handle) -> np.bool_:
     return np.bool_(state.has_value(resource))
 
 
+@op("DisableCopyOnRead", outputs=0)
+def DisableCopyOnRead(resource: Handle) -> None:
+    # A hint about how TensorFlow's variables share memory; arrays here are never written in place.
+    return None
+
+
 @op("DestroyResourceOp", outputs=0, state=True, writes=True)
 def DestroyResourceOp(state: RunState, resource: Handle, *, ignore_lookup_error: bool = True) -> None:
     if not ignore_lookup_error and not state.has_value(resource):
