@@ -36,6 +36,7 @@ MODULES: tuple[str, ...] = (
     "hashing",
     "image",
     "image_boxes",
+    "image_crop_grad",
     "image_resize",
     "lookup",
     "math_gradients",

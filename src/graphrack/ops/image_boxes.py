@@ -18,7 +18,7 @@ from graphrack.ops.runtime import Array
 _CROP_BYTES = 16 << 20  # of crops computed at a time
 
 
-def _sample_points(first: Array, last: Array, size: int, out: int) -> Array:
+def sample_points(first: Array, last: Array, size: int, out: int) -> Array:
     """Where `out` samples from `first` to `last` (shares of the image) lie, in pixels: [boxes, out]."""
     edge = np.float32(size - 1)
     if out == 1:
@@ -28,8 +28,8 @@ def _sample_points(first: Array, last: Array, size: int, out: int) -> Array:
 
 
 def _crops(image: Array, boxes: Array, which: Array, out: tuple[int, int], nearest: bool, outside: Any) -> Array:
-    rows = _sample_points(boxes[:, 0], boxes[:, 2], image.shape[1], out[0])
-    columns = _sample_points(boxes[:, 1], boxes[:, 3], image.shape[2], out[1])
+    rows = sample_points(boxes[:, 0], boxes[:, 2], image.shape[1], out[0])
+    columns = sample_points(boxes[:, 1], boxes[:, 3], image.shape[2], out[1])
     row_inside = (rows >= 0) & (rows <= image.shape[1] - 1)
     column_inside = (columns >= 0) & (columns <= image.shape[2] - 1)
     rows, columns = np.where(row_inside, rows, 0), np.where(column_inside, columns, 0)
