@@ -39,12 +39,14 @@ model = gr.load(folder + "/given")
 x, y = model.inputs["x"], model.outputs["y"]
 
 def check(name, key="y"):
-    found = tf.saved_model.load(f"{folder}/{name}").signatures["serving_default"](tf.constant(X))
+    loaded = tf.saved_model.load(f"{folder}/{name}")
+    found = loaded.signatures["serving_default"](tf.constant(X))
     np.testing.assert_allclose(found[key], wanted, rtol=1e-6, err_msg=name)
 
 model.export(folder + "/copy")
 check("copy")
-np.testing.assert_allclose(tf.saved_model.load(folder + "/copy").f(X)["y"], wanted, rtol=1e-6)
+copy = tf.saved_model.load(folder + "/copy")
+np.testing.assert_allclose(copy.f(X)["y"], wanted, rtol=1e-6)
 frozen = model.freeze("y")
 assert not {op.type for op in frozen.operations.values()} & {"VarHandleOp", "ReadVariableOp", "AssignAddVariableOp"}
 frozen.export(folder + "/frozen")
