@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 import typer.main
-from cli.commands import CONV, CUBIC, FROZEN, ROOT, SAVED, call
+from cli.commands import CONV, CUBIC, FROZEN, MODELS, ROOT, SAVED, call
 
 from graphrack.cli.app import app
 
@@ -25,7 +26,7 @@ def section(title: str) -> str:
 
 
 def test_every_command_has_its_section() -> None:
-    assert sorted(re.findall(r"^## (\w+)$", PAGE, re.MULTILINE)) == COMMANDS == ["inspect", "run", "verify"]
+    assert sorted(re.findall(r"^## (\w+)$", PAGE, re.MULTILINE)) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -76,9 +77,17 @@ def keys(value: Any, named: frozenset[str]) -> set[str]:
         (["inspect", FROZEN], ["ops", "missing_ops", "collections", "assets"]),
         (["run", CUBIC, "-f", "x=1"], ["models", "outputs"]),
         (["verify", CONV], []),
+        (["diff", CUBIC, f"{CONV}/model_name"], []),
+        (["diff", FROZEN, f"{CONV}/model_name.meta"], ["attributes"]),
+        (["diff", f"{MODELS}/digits_mlp_0/model_name.meta", f"{MODELS}/digits_mlp_1/model_name.meta"], ["attributes"]),
+        (["diff", SAVED, SAVED], []),
+        (["freeze", CUBIC, "-o", "OUT"], []),
+        (["merge", f"a={CUBIC}", f"b={CUBIC}", "-o", "OUT"], ["models"]),
+        (["convert", CUBIC, "OUT"], []),
     ],
 )
-def test_every_json_key_is_in_the_manual(arguments: list[str], named: list[str]) -> None:
+def test_every_json_key_is_in_the_manual(arguments: list[str], named: list[str], tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "out.pb") if a == "OUT" else a for a in arguments]
     found = keys(call(*arguments, "--json").json, frozenset(named))
     undocumented = {key for key in found if not re.search(rf"`{key}`", section(arguments[0]))}
     assert undocumented == set()
@@ -86,6 +95,7 @@ def test_every_json_key_is_in_the_manual(arguments: list[str], named: list[str])
 
 def test_the_manual_s_commands_work(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "models", tmp_path / "examples" / "models")
+    shutil.copytree(ROOT / "tests" / "fixtures" / "v1", tmp_path / "tests" / "fixtures" / "v1")
     lines = [
         line
         for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -93,7 +103,7 @@ def test_the_manual_s_commands_work(tmp_path: Path) -> None:
     ]
     assert len(lines) >= 7
     for line in lines:
-        program, *arguments = line.split()
+        program, *arguments = shlex.split(line)
         assert program == "graphrack"
         command = [sys.executable, "-m", "graphrack", *arguments]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)

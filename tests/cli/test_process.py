@@ -61,6 +61,7 @@ def test_help_imports_neither_kernels_nor_what_is_heavy() -> None:
     kernels = {m for m in loaded if m.startswith("graphrack.ops.")} - {
         "graphrack.ops.registry",
         "graphrack.ops.runtime",
+        "graphrack.ops.state",
     }
     assert kernels == set()
     assert not loaded & {"scipy", "tensorflow", "PIL", "cramjam", "ml_dtypes", "google_crc32c", "rich.table"}

@@ -34,7 +34,7 @@ WANTED: dict[str, tuple[list[str], list[str]]] = {
         [r"without the names: .*'other-v1' is not in it.*'other-v2' is not in it", r"result: \[11\. 22\.\]"],
         ["renamed.index"],
     ),
-    "moving_averages": ([r"last value: y = \[10\.\]", r"average: +y = \[3\.1381\d*\]"], ["model.meta"]),
+    "moving_averages": ([r"last value: y = \[10\.\]", r"average: +y = \[4\.1381\d*\]"], ["model.meta"]),
     "keep_the_best": ([r"(?s)kept .*model-\d+: 9\d\.\d\d%.*kept .*model-\d+: 9\d\.\d\d%"], ["log.csv", "checkpoint"]),
     "freeze_to_one_file": ([r"graphrack: +3\.0\nTensorFlow: +3\.0"], ["combined.pb"]),
     "freeze_with_input": ([r"the model: (\[.*\])\nfrozen: +\[", "variables: none"], ["cubic.pb"]),
