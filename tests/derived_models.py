@@ -11,7 +11,6 @@ import tensorflow.compat.v1 as tf
 
 import graphrack as gr
 
-tf.disable_eager_execution()
 
 Feeds = Mapping[str, Any]
 

@@ -9,7 +9,6 @@ from graphrack.formats.protos.graph_pb2 import GraphDef, NodeDef
 from graphrack.graph.gates import Gates, in_order, through_identities
 from graphrack.graph.names import parse_input
 
-tf.disable_eager_execution()
 
 
 @pytest.fixture(scope="module")
