@@ -68,7 +68,7 @@ class Rotation:
         self._best = best
         self._relative = relative
         self._preserve_after = time.time() + hours * 3600
-        self._last = ""
+        self._left: dict[str, _Mark] = {}  # what has left the list, though a state file may list it still
         self.kept: list[Kept] = []
 
     def accepts(self, path: str, base: str, metric: float) -> bool:
@@ -100,9 +100,9 @@ class Rotation:
                 kept.append(new)
                 while self._max_to_keep and len(kept) > self._max_to_keep:
                     dropped.append(kept.pop(self._worst(kept)))
-            mine = {k.key for k in [*kept, *dropped, new]} | {self._last}
             family = _family(base)
-            listed = [p for p in present(state, folder) if os.path.abspath(p) not in mine]
+            mine = {k.key for k in [*kept, *dropped, new]}
+            listed = [p for p in present(state, folder) if os.path.abspath(p) not in mine and not self._has_left(p)]
             if not self._best:  # a best Saver's own are those with a metric; a plain one's are all of its base
                 listed = [p for p in listed if not family.fullmatch(os.path.abspath(p))]
             listed += [k.path for k in kept] or [path]
@@ -111,7 +111,8 @@ class Rotation:
             relative = self._relative or (state is not None and state.relative)
             write_state(folder, listed[-1], listed, relative=relative, locked=True)
         self.kept = kept
-        self._last = new.key
+        self._left.pop(new.key, None)
+        self._left |= {k.key: k.mark for k in (dropped if kept else [new])}
         return [k for k in dropped if not self._preserved(k)]
 
     def remove(self, dropped: Iterable[Kept]) -> None:
@@ -125,7 +126,9 @@ class Rotation:
             except FileError as e:
                 warnings.warn(f"the old checkpoint {old.path} stays: {e}", RuntimeWarning, stacklevel=3)
                 continue
-            if left:
+            if not left:
+                self._left.pop(old.key, None)
+            else:
                 names = ", ".join(left)
                 warnings.warn(f"the old checkpoint {old.path} can't be removed: {names}", RuntimeWarning, stacklevel=3)
 
@@ -154,9 +157,13 @@ class Rotation:
         self.kept = [old for old in self.kept if exists(old.path) and _mark(old.path) == old.mark]
         known = {old.key for old in self.kept}
         for path, metric in self._found(base):
-            if os.path.abspath(path) not in known:
+            if os.path.abspath(path) not in known and not self._has_left(path):
                 mark = _mark(path)
                 self.kept.append(Kept(path, mark[1] / 1e9 if mark else 0.0, mark, metric))
+
+    def _has_left(self, path: str) -> bool:
+        key = os.path.abspath(path)
+        return key in self._left and self._left[key] == _mark(path)
 
     def _found(self, base: str) -> list[tuple[str, float | None]]:
         """The checkpoints of a base name that were saved before, or by others, in the order of their saves."""
