@@ -189,9 +189,12 @@ def quantisation_aware_training() -> Graph:
         with tf.variable_scope(name):
             low = tf.get_variable("min", initializer=np.float32(-3), trainable=False)
             high = tf.get_variable("max", initializer=np.float32(3), trainable=False)
-            for kept, now in ((low, tf.reduce_min(value)), (high, tf.reduce_max(value))):
-                tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, tf.assign_sub(kept, (kept - now) * 0.1))
-            return tf.quantization.fake_quant_with_min_max_vars(value, low, high)
+            # Of their own, not the variables' memory: forwards and backwards see what was before the update.
+            before = [low + 0.0, high + 0.0]
+            with tf.control_dependencies(before):
+                for kept, now in ((low, tf.reduce_min(value)), (high, tf.reduce_max(value))):
+                    tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, tf.assign_sub(kept, (kept - now) * 0.1))
+            return tf.quantization.fake_quant_with_min_max_vars(value, *before)
 
     kernel = tf.get_variable("kernel", [3, 3, 2, 4])
     per_channel = tf.quantization.fake_quant_with_min_max_vars_per_channel(
