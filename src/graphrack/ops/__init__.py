@@ -71,6 +71,7 @@ MODULES: tuple[str, ...] = (
     "linalg_decompositions",
     "summary",
     "debug",
+    "quantization",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""
