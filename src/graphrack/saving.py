@@ -12,8 +12,8 @@ import numpy as np
 from graphrack.engines.interpreter.plan import uninitialized
 from graphrack.engines.interpreter.state import Access
 from graphrack.errors import FileError, UnknownName, closest
-from graphrack.formats.bundle_writer import BundleWriter
-from graphrack.formats.checkpoint_names import exists, files_of
+from graphrack.formats.bundle_writer import BundleWriter, merge_bundles
+from graphrack.formats.checkpoint_names import exists, files_of, prefix_of
 from graphrack.formats.checkpoint_state import record_checkpoint
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef, VariableDef
 from graphrack.formats.safe_write import atomic_write, folder_lock, folder_of, remove, sync_folder
@@ -96,7 +96,12 @@ def save_values(instance: Instance, path: str, names: Names = None) -> None:
     saver = graph.saver
     if names is None and saver is not None and saver.save is not None:
         filename = {saver.filename: np.array(path.encode(errors="surrogateescape"), object)}
-        instance.execute([saver.save], filename, Access(write_prefix=path))
+        (written,) = instance.execute([saver.save], filename, Access(write_prefix=path))
+        name = os.fsdecode(written) if isinstance(written, bytes) else path
+        if name != path and prefix_of(name) == path:
+            # The shards of an old Saver, each written as a V2 checkpoint: they become those of one.
+            count = int(name[-5:])
+            merge_bundles([f"{path}-{i:05d}-of-{count:05d}" for i in range(count)], path)
         return
     if names is None:
         chosen = [Saved(variable, variable.name, "") for variable in graph.index.variables.values()]

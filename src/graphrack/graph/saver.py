@@ -67,7 +67,7 @@ def restored_by(index: GraphIndex, nodes: SaverNodes) -> list[Restored]:
     # One RestoreV2 has the names of all its outputs in one constant: decoded once.
     strings = functools.cache(lambda text: _strings(index, text))
     for node in needed(index, [nodes.restore], {nodes.filename}).order:
-        if node.op not in _ASSIGNS:
+        if node.op not in _ASSIGNS or len(node.input) < 2:
             continue
         target = _through(index, node.input[0])
         source = _restore_source(index, node.input[1], strings)
@@ -96,6 +96,8 @@ def _restore_source(
             return None
         if node.op in _RESTORES:
             names_at, specs_at = _RESTORES[node.op]
+            if len(node.input) <= (specs_at or names_at):
+                return None
             names = strings(node.input[names_at])
             specs = strings(node.input[specs_at]) if specs_at is not None else [""] * len(names or ())
             if names is None or specs is None or output >= min(len(names), len(specs)):
