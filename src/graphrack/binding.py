@@ -11,7 +11,7 @@ import numpy as np
 from graphrack.deriving import current_values, derived
 from graphrack.engines.feeds import converter
 from graphrack.errors import FeedError, GraphError, UnknownName, closest
-from graphrack.formats.dtypes import RESOURCE, UNKNOWN, VARIANT, DType
+from graphrack.formats.dtypes import RESOURCE, UNKNOWN, VARIANT, DType, from_numpy
 from graphrack.formats.graph_files import made_in_memory
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef
@@ -98,6 +98,11 @@ def _replacements(instance: Instance, given: Mapping[Any, Any]) -> dict[TensorNa
 
 def _replacement(index: GraphIndex, had: TensorSpec, value: Any) -> Replacement:
     if isinstance(value, TensorSpec):
+        if not isinstance(value.dtype, DType):  # np.float64, "float64": whatever NumPy takes for a dtype
+            try:
+                value = value._replace(dtype=from_numpy(value.dtype))
+            except (KeyError, TypeError):
+                raise FeedError(f"{had.name!r} can't be bound to a placeholder of dtype {value.dtype!r}") from None
         if value.dtype in (UNKNOWN, RESOURCE, VARIANT):
             raise FeedError(f"{had.name!r} can't be bound to a placeholder of dtype {value.dtype}")
         if value.dtype != had.dtype and not (_castable(value.dtype) and _castable(had.dtype)):
