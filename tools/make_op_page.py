@@ -62,7 +62,7 @@ def page() -> str:
     known = registry.load_all()
     by_module: dict[str, list[str]] = {}
     for name, op in known.items():
-        by_module.setdefault(op.module.rpartition('.')[2], []).append(name)
+        by_module.setdefault(op.module.rpartition(".")[2], []).append(name)
     lines = [_HEAD.format(count=len(known) + len(PLANNED))]
     lines += ["## The planner's own", "", *_table((n, op_table.op_def(n), "") for n in PLANNED)]
     for module in sorted(MODULES):
