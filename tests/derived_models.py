@@ -11,7 +11,6 @@ import tensorflow.compat.v1 as tf
 
 import graphrack as gr
 
-
 Feeds = Mapping[str, Any]
 
 

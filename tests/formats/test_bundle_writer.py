@@ -203,7 +203,6 @@ class _ByDlpack(_Lends):
         (_ByArray(np.arange(3.0)), np.arange(3.0)),
         (_ByDlpack(np.arange(3.0)), np.arange(3.0)),
     ],
-    
 )
 def test_arraylikes_are_saved_as_numpy_sees_them(tmp_path, value, expected):
     save(tmp_path / "m", {"x": value})
@@ -225,7 +224,6 @@ class _Refuses:
         (None, "element of type NoneType"),
         (_Refuses(), "gives no NumPy array .requires grad."),
     ],
-    
 )
 def test_what_tensorflow_has_no_dtype_for_is_refused_and_nothing_is_left(tmp_path, value, why):
     with pytest.raises(UnsupportedOp, match=f"'x'.*{why}"):

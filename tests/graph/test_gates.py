@@ -10,7 +10,6 @@ from graphrack.graph.gates import Gates, in_order, through_identities
 from graphrack.graph.names import parse_input
 
 
-
 @pytest.fixture(scope="module")
 def nodes() -> dict[str, NodeDef]:
     """A loop in a cond, with a cond in it."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from graphrack.errors import GraphError
@@ -40,7 +41,9 @@ def test_an_ops_defaults_are_those_of_its_definition(name: str) -> None:
     for keyword, default in OPS[name].defaults.items():
         expected = attr_value(op_table.defaults(name)[keyword])
         found = list(default) if isinstance(default, tuple) and isinstance(expected, list) else default
-        if isinstance(expected, float):
+        if isinstance(expected, np.ndarray):
+            assert np.array_equal(found, expected), keyword
+        elif isinstance(expected, float):
             assert found == pytest.approx(expected, rel=1e-6)
         else:
             assert found == expected or (found is None and expected is not None), keyword
@@ -61,7 +64,9 @@ def test_modules_of_ops_are_listed() -> None:
 
 
 def test_the_page_of_ops_is_fresh() -> None:
-    script = "import sys; sys.path.insert(0, 'tools'); import make_op_page as m; sys.exit(m.page() != m.PAGE.read_text())"
+    script = (
+        "import sys; sys.path.insert(0, 'tools'); import make_op_page as m; sys.exit(m.page() != m.PAGE.read_text())"
+    )
     stale = subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode
     assert not stale, "run tools/make_op_page.py"
 

@@ -82,7 +82,8 @@ def test_resources_are_assigned_and_read(tmp_path: Path, dtype: Any, shape: Any)
         sizes32 = raw.VariableShape(input=handle, name="VariableShape")
         sizes64 = raw.VariableShape(input=handle, out_type=tf.int64, name="VariableShape64")
         assign = raw.AssignVariableOp(resource=handle, value=tf.constant(value), name="AssignVariableOp")
-        runs = [[ready], [read], [assign], [ready, read, sizes32, sizes64]]
+        shared = raw.DisableCopyOnRead(resource=handle, name="DisableCopyOnRead")
+        runs = [[ready], [read], [assign], [shared], [ready, read, sizes32, sizes64]]
         if number:
             add = raw.AssignAddVariableOp(resource=handle, value=np.ones_like(value), name="AssignAddVariableOp")
             sub = raw.AssignSubVariableOp(resource=handle, value=value, name="AssignSubVariableOp")
