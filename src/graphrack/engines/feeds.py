@@ -73,7 +73,8 @@ def _numbers(spec: TensorSpec, target: np.dtype[Any], value: Any) -> Array:
     if source is None or source.is_string:
         raise _wrong(spec, f"values of dtype {array.dtype if source is None else _string_kind(array)}")
     if _loses_only_precision(array.dtype, target):
-        return array.astype(target)
+        with np.errstate(over="ignore"):  # what is too large for a narrow float is infinite there, as in TensorFlow
+            return array.astype(target)
     if _is_integer(array.dtype) and _is_integer(target):
         converted = array.astype(target)
         if np.array_equal(converted, array):
