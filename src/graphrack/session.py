@@ -159,8 +159,10 @@ def _assignment(graph: Any, variable: Any, value: Any) -> _Assignment:
     def make() -> tuple[Any, Any]:
         tf = _tensorflow()
         placeholder = tf.placeholder(variable.dtype.base_dtype, variable.shape)
-        done = variable.assign(placeholder, read_value=False)
-        return placeholder, getattr(done, "op", done)
+        if variable.op.type == "VarHandleOp":
+            return placeholder, variable.assign(placeholder, read_value=False)
+        # As TensorFlow's Saver has it: a variable without a fixed shape takes any.
+        return placeholder, tf.assign(variable, placeholder, validate_shape=variable.shape.is_fully_defined()).op
 
     placeholder, operation = _added(graph, ("assign", _name(variable)), make)
     return _Assignment(operation, [(placeholder, value)])
@@ -274,6 +276,12 @@ def _chosen(graph: Any, names: Names) -> dict[str, Any]:
             found.setdefault(part.full_name, []).append(of)
         else:
             found[name if new is None else new] = of
+    saved_as: dict[str, str] = {}
+    for new, of in found.items():
+        for variable in of if isinstance(of, list) else [of]:
+            if saved_as.setdefault(_name(variable), new) != new:
+                twice = f"{_name(variable)!r} twice, as {saved_as[_name(variable)]!r} and {new!r}"
+                raise ValueError(f"names has variable {twice}")
     return found
 
 
