@@ -72,6 +72,7 @@ MODULES: tuple[str, ...] = (
     "summary",
     "debug",
     "quantization",
+    "image_codec",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""
