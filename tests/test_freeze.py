@@ -9,6 +9,7 @@ import derived_models as models
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from tf_models import session
 
 import graphrack as gr
 
@@ -142,3 +143,14 @@ def test_fifty_convolutions_of_a_hundred_megabytes_are_frozen_quickly(tmp_path: 
         seconds.append(time.perf_counter() - began)
     assert len(frozen.operations) == 2 + 44 * 4
     assert min(seconds) < 1
+
+
+def test_folding_leaves_a_default_that_may_be_fed(tmp_path: Path) -> None:
+    with session() as sess:
+        x = tf.placeholder(tf.float32, [None], name="x")
+        keep = tf.placeholder_with_default(2.0, [], name="keep")
+        tf.multiply(x, keep, name="out")
+        tf.io.write_graph(sess.graph_def, str(tmp_path), "g.pb", as_text=False)
+    folded = gr.load(tmp_path / "g.pb").freeze("out", fold=True)
+    assert folded.run("out", {"x": [1.0]}).tolist() == [2]
+    assert folded.run("out", {"x": [1.0], "keep": 5.0}).tolist() == [5]
