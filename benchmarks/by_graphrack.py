@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -105,3 +107,28 @@ def write(work: str) -> None:
 
     rate(False)
     done(None, unflushed=rate(False), flushed=rate(True))
+
+
+def save(work: str) -> None:
+    """Saves numbered checkpoints by a Saver."""
+    import graphrack as gr
+    from benchmarks.arrays import large_arrays
+
+    arrays, saver = large_arrays(), gr.Saver(max_to_keep=1)
+    done(None, saved=save_rate(f"{work}/saved-{os.getpid()}", lambda prefix, step: saver.save(arrays, prefix, step)))
+
+
+def save_rate(folder: str, save: Callable[[str, int], Any]) -> float:
+    """Bytes per second of saving the large arrays again and again, by the median time."""
+    import shutil
+
+    from benchmarks.cases import LARGE_BYTES
+
+    os.makedirs(folder)
+    seconds = []
+    for step in range(6):
+        begin = time.perf_counter()
+        save(f"{folder}/m", step)
+        seconds.append(time.perf_counter() - begin)
+    shutil.rmtree(folder)
+    return LARGE_BYTES / statistics.median(seconds[1:])

@@ -9,7 +9,7 @@ from typing import Any
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
-from benchmarks.by_graphrack import done
+from benchmarks.by_graphrack import done, save_rate
 
 
 def opened(tf: Any, prefix: str) -> Any:
@@ -95,23 +95,27 @@ def read(work: str) -> None:
     done(result, open=took, first=rates[0], again=max(rates[1:]))
 
 
+def large_variables(tf: Any, session: Any) -> dict[str, Any]:
+    """The large arrays as variables of the session's graph."""
+    from benchmarks.arrays import large_arrays
+
+    tf.disable_resource_variables()
+    found = {}
+    for name, array in large_arrays().items():
+        placeholder = tf.placeholder(tf.float32, array.shape)
+        found[name] = tf.Variable(placeholder, name=name)
+        session.run(found[name].initializer, {placeholder: array})
+    return found
+
+
 def write(work: str) -> None:
     """Writes a checkpoint of variables with a Saver, then with the files flushed."""
     import tensorflow.compat.v1 as tf
 
-    from benchmarks.arrays import large_arrays
     from benchmarks.cases import LARGE_BYTES
 
-    tf.disable_resource_variables()
-    arrays = large_arrays()
     with tf.Graph().as_default(), tf.Session() as session:
-        feeds = {}
-        for name, array in arrays.items():
-            placeholder = tf.placeholder(tf.float32, array.shape)
-            variable = tf.Variable(placeholder, name=name)
-            session.run(variable.initializer, {placeholder: array})
-            feeds[name] = variable
-        saver = tf.train.Saver(feeds)
+        saver = tf.train.Saver(large_variables(tf, session))
         prefix = f"{work}/tf-written-{os.getpid()}"
 
         def rate(flush: bool) -> float:
@@ -128,3 +132,19 @@ def write(work: str) -> None:
 
         rate(False)
         done(None, unflushed=rate(False), flushed=rate(True))
+
+
+def save(work: str) -> None:
+    """Saves numbered checkpoints by a Saver, each flushed afterwards."""
+    import tensorflow.compat.v1 as tf
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        saver = tf.train.Saver(large_variables(tf, session), max_to_keep=1)
+
+        def flushed(prefix: str, step: int) -> None:
+            path = saver.save(session, prefix, global_step=step, write_meta_graph=False)
+            for name in (f"{path}.data-00000-of-00001", f"{path}.index", f"{os.path.dirname(path)}/checkpoint"):
+                with open(name, "rb") as file:
+                    os.fsync(file.fileno())
+
+        done(None, saved=save_rate(f"{work}/tf-saved-{os.getpid()}", flushed))

@@ -145,4 +145,14 @@ CASES = (
         sides=("graphrack", "tensorflow", "machine"),
         repeat=3,
     ),
+    Case(
+        "save",
+        "Saver.save of 434 MB",
+        "Numbered checkpoints with `max_to_keep=1`, as while training: values, the state file, and the removal of the "
+        "checkpoint before. Both flushed to the disk: graphrack does that itself, TensorFlow's files are flushed "
+        "after `tf.train.Saver.save`. The median of five saves after a first one.",
+        (Figure("saved", "save, flushed", "GB/s", 1e-9, "more", target=1),),
+        large,
+        repeat=3,
+    ),
 )
