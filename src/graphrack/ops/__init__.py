@@ -73,6 +73,10 @@ MODULES: tuple[str, ...] = (
     "debug",
     "quantization",
     "image_codec",
+    "image_color",
+    "image_sampling",
+    "image_resize_grad",
+    "fractional_pool",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""

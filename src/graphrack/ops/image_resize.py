@@ -29,7 +29,8 @@ def _output_size(op_name: str, size: Array, images: Array) -> tuple[int, int]:
     return height, width
 
 
-def _check_images(op_name: str, images: Array) -> None:
+def check_images(op_name: str, images: Array) -> None:
+    """Raises `ValueError` for what are no images with pixels."""
     if images.ndim != 4:
         raise ValueError(f"{op_name}'s images have shape {images.shape}, expected rank 4")
     if 0 in images.shape[1:]:
@@ -38,7 +39,8 @@ def _check_images(op_name: str, images: Array) -> None:
         )
 
 
-def _check_centers(op_name: str, align_corners: bool, half_pixel_centers: bool) -> None:
+def check_centers(op_name: str, align_corners: bool, half_pixel_centers: bool) -> None:
+    """Raises `ValueError` where both are set."""
     if align_corners and half_pixel_centers:
         raise ValueError(f"{op_name} has both align_corners and half_pixel_centers, expected one of them at most")
 
@@ -93,10 +95,10 @@ def resize_bilinear(images: Array, height: int, width: int, align_corners: bool,
 
 @specialized("ResizeBilinear")
 def ResizeBilinear(*, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
-    _check_centers("ResizeBilinear", align_corners, half_pixel_centers)
+    check_centers("ResizeBilinear", align_corners, half_pixel_centers)
 
     def run(images: Array, size: Array) -> Any:
-        _check_images("ResizeBilinear", images)
+        check_images("ResizeBilinear", images)
         height, width = _output_size("ResizeBilinear", size, images)
         wide = images.astype(_F, copy=False)
         return resize_bilinear(wide, height, width, align_corners, half_pixel_centers)
@@ -116,10 +118,10 @@ def _nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool)
 
 @specialized("ResizeNearestNeighbor")
 def ResizeNearestNeighbor(*, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
-    _check_centers("ResizeNearestNeighbor", align_corners, half_pixel_centers)
+    check_centers("ResizeNearestNeighbor", align_corners, half_pixel_centers)
 
     def run(images: Array, size: Array) -> Any:
-        _check_images("ResizeNearestNeighbor", images)
+        check_images("ResizeNearestNeighbor", images)
         height, width = _output_size("ResizeNearestNeighbor", size, images)
         rows = _nearest(images.shape[1], height, align_corners, half_pixel_centers)
         columns = _nearest(images.shape[2], width, align_corners, half_pixel_centers)
@@ -131,14 +133,14 @@ def ResizeNearestNeighbor(*, align_corners: bool = False, half_pixel_centers: bo
 # Resizing by more than two pixels
 
 
-class _Taps(NamedTuple):
+class Taps(NamedTuple):
     """For each output pixel of one axis, [out, taps]: input pixels and their weights (0 where there are fewer)."""
 
     indices: Array
     weights: Array
 
 
-def _weighted(values: Array, axis: int, taps: _Taps) -> Array:
+def _weighted(values: Array, axis: int, taps: Taps) -> Array:
     """One axis resized: each output the weighted sum of its pixels."""
     trailing = (1,) * (values.ndim - axis - 1)
     total: Array | None = None
@@ -162,7 +164,8 @@ def _keys_table(a: float) -> tuple[Array, Array]:
     return near.astype(_F), far.astype(_F)
 
 
-def _cubic(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> _Taps:
+def cubic(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> Taps:
+    """The four pixels of one axis that each output is made of, and their weights."""
     at = _positions(size, out, align_corners, half_pixel_centers)
     floor = np.floor(at)
     near, far = _keys_table(-0.5 if half_pixel_centers else -0.75)
@@ -173,24 +176,24 @@ def _cubic(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -
     if half_pixel_centers:  # pixels beyond the edge count for nothing; otherwise the edge's pixel stands for them
         weights[indices != wanted] = 0
         weights /= weights.sum(axis=1, keepdims=True)
-    return _Taps(indices, weights)
+    return Taps(indices, weights)
 
 
 @specialized("ResizeBicubic")
 def ResizeBicubic(*, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
-    _check_centers("ResizeBicubic", align_corners, half_pixel_centers)
+    check_centers("ResizeBicubic", align_corners, half_pixel_centers)
 
     def run(images: Array, size: Array) -> Any:
-        _check_images("ResizeBicubic", images)
+        check_images("ResizeBicubic", images)
         height, width = _output_size("ResizeBicubic", size, images)
         result = images.astype(_F, copy=False)
-        result = _weighted(result, 1, _cubic(images.shape[1], height, align_corners, half_pixel_centers))
-        return _weighted(result, 2, _cubic(images.shape[2], width, align_corners, half_pixel_centers))
+        result = _weighted(result, 1, cubic(images.shape[1], height, align_corners, half_pixel_centers))
+        return _weighted(result, 2, cubic(images.shape[2], width, align_corners, half_pixel_centers))
 
     return run
 
 
-def _area(size: int, out: int, align_corners: bool) -> _Taps:
+def _area(size: int, out: int, align_corners: bool) -> Taps:
     """How much of each input pixel an output pixel covers, as a share of what it covers."""
     scale, index = _scale(size, out, align_corners and size > 1), np.arange(out, dtype=_F)
     start, end = index * scale, (index + 1) * scale
@@ -199,13 +202,13 @@ def _area(size: int, out: int, align_corners: bool) -> _Taps:
     pixels = first[:, None] + np.arange(max(count, 1))
     covered = np.minimum(pixels + _F(1), end[:, None]) - np.maximum(pixels.astype(_F), start[:, None])
     weights = np.maximum(covered, 0) / scale
-    return _Taps(np.clip(pixels, 0, size - 1), weights.astype(_F))
+    return Taps(np.clip(pixels, 0, size - 1), weights.astype(_F))
 
 
 @specialized("ResizeArea")
 def ResizeArea(*, align_corners: bool = False) -> Kernel:
     def run(images: Array, size: Array) -> Any:
-        _check_images("ResizeArea", images)
+        check_images("ResizeArea", images)
         height, width = _output_size("ResizeArea", size, images)
         result = _weighted(images.astype(_F, copy=False), 1, _area(images.shape[1], height, align_corners))
         return _weighted(result, 2, _area(images.shape[2], width, align_corners))
@@ -235,7 +238,7 @@ def _mitchell_cubic(x: Array) -> Array:
     return np.where(x >= 2, 0, np.where(x >= 1, far, (((7 / 6) * x - 2) * x) * x + 8 / 9))
 
 
-_KERNELS: dict[bytes, tuple[float, Callable[[Array], Array]]] = {
+KERNELS: dict[bytes, tuple[float, Callable[[Array], Array]]] = {
     b"lanczos1": (1, _lanczos(1)),
     b"lanczos3": (3, _lanczos(3)),
     b"lanczos5": (5, _lanczos(5)),
@@ -248,9 +251,9 @@ _KERNELS: dict[bytes, tuple[float, Callable[[Array], Array]]] = {
 """Name to (radius, weight at a distance of at least 0)."""
 
 
-def _spans(size: int, out: int, scale: Any, translation: Any, kernel_type: bytes, antialias: bool) -> _Taps:
+def spans(size: int, out: int, scale: Any, translation: Any, kernel_type: bytes, antialias: bool) -> Taps:
     """Pixels within the kernel's reach of where each output samples the input, with weights of sum 1."""
-    radius, weigh = _KERNELS[kernel_type]
+    radius, weigh = KERNELS[kernel_type]
     inverse = _F(1) / _F(scale)
     # When shrinking, the kernel is widened: it has to filter what the output can't show.
     widening = max(inverse, _F(1)) if antialias else _F(1)
@@ -265,16 +268,16 @@ def _spans(size: int, out: int, scale: Any, translation: Any, kernel_type: bytes
     weights[(pixels > last[:, None]) | ~inside[:, None]] = 0
     total = weights.sum(axis=1, keepdims=True)
     tiny = np.abs(total) < 1000 * np.finfo(_F).tiny
-    return _Taps(np.minimum(pixels, size - 1), np.where(tiny, 0, weights / np.where(tiny, 1, total)))
+    return Taps(np.minimum(pixels, size - 1), np.where(tiny, 0, weights / np.where(tiny, 1, total)))
 
 
 @specialized("ScaleAndTranslate")
 def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = True) -> Kernel:
-    if kernel_type not in _KERNELS:
-        raise ValueError(f"ScaleAndTranslate's kernel_type is {kernel_type!r}, expected one of {[*_KERNELS]}")
+    if kernel_type not in KERNELS:
+        raise ValueError(f"ScaleAndTranslate's kernel_type is {kernel_type!r}, expected one of {[*KERNELS]}")
 
     def run(images: Array, size: Array, scale: Array, translation: Array) -> Any:
-        _check_images("ScaleAndTranslate", images)
+        check_images("ScaleAndTranslate", images)
         height, width = _output_size("ScaleAndTranslate", size, images)
         if scale.shape != (2,) or translation.shape != (2,) or not (scale > 0).all():
             raise ValueError(
@@ -283,8 +286,8 @@ def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = Tru
             )
         result = images.astype(_F, copy=False)
         for axis, out in ((1, height), (2, width)):
-            spans = _spans(images.shape[axis], out, scale[axis - 1], translation[axis - 1], kernel_type, antialias)
-            result = _weighted(result, axis, spans)
+            taps = spans(images.shape[axis], out, scale[axis - 1], translation[axis - 1], kernel_type, antialias)
+            result = _weighted(result, axis, taps)
         return result
 
     return run
@@ -295,11 +298,11 @@ def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = Tru
 
 @specialized("ResizeBilinearGrad")
 def ResizeBilinearGrad(*, T: DType, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
-    _check_centers("ResizeBilinearGrad", align_corners, half_pixel_centers)
+    check_centers("ResizeBilinearGrad", align_corners, half_pixel_centers)
 
     def run(grads: Array, original_image: Array) -> Any:
-        _check_images("ResizeBilinearGrad", original_image)
-        _check_images("ResizeBilinearGrad", grads)
+        check_images("ResizeBilinearGrad", original_image)
+        check_images("ResizeBilinearGrad", grads)
         result = grads
         for axis in (1, 2):
             size, out = original_image.shape[axis], grads.shape[axis]
@@ -317,11 +320,11 @@ def ResizeBilinearGrad(*, T: DType, align_corners: bool = False, half_pixel_cent
 
 @specialized("ResizeNearestNeighborGrad")
 def ResizeNearestNeighborGrad(*, T: DType, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
-    _check_centers("ResizeNearestNeighborGrad", align_corners, half_pixel_centers)
+    check_centers("ResizeNearestNeighborGrad", align_corners, half_pixel_centers)
     wide = _F if T.numpy.itemsize == 2 and T.numpy.kind not in "iu" else T.numpy
 
     def run(grads: Array, size: Array) -> Any:
-        _check_images("ResizeNearestNeighborGrad", grads)
+        check_images("ResizeNearestNeighborGrad", grads)
         height, width = _output_size("ResizeNearestNeighborGrad", size, grads)
         result = grads
         for axis, original in ((1, height), (2, width)):
