@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphrack.engines import fetches as fetching
+from graphrack.engines.choice import Engine
 from graphrack.engines.feeds import converter
 from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.plan import Plan
@@ -37,7 +38,7 @@ class Call(NamedTuple):
         return self.pack(instance.state.execute(self.plan, feeds, instance.access))
 
 
-def compile_run(graph: SharedGraph, engine: str, fetches: Any, names: Sequence[Any]) -> Call:
+def compile_run(graph: SharedGraph, engine: Engine, fetches: Any, names: Sequence[Any]) -> Call:
     """The call that `Model.run` makes of fetches and the names of its feeds."""
     index = graph.index
     flat, pack = fetching.flatten(index, fetches)
@@ -45,7 +46,7 @@ def compile_run(graph: SharedGraph, engine: str, fetches: Any, names: Sequence[A
 
 
 def compile_call(
-    graph: SharedGraph, engine: str, signature: str | None, positional: bool, names: Sequence[str]
+    graph: SharedGraph, engine: Engine, signature: str | None, positional: bool, names: Sequence[str]
 ) -> Call:
     """The call that `Model.__call__` makes: of a signature, with one unnamed feed first or without."""
     index = graph.index
@@ -76,7 +77,7 @@ def _by_key(keys: tuple[str, ...]) -> fetching.Pack:
 
 
 def _planned(
-    index: GraphIndex, engine: str, flat: Sequence[fetching.Fetch], feeds: Sequence[TensorName], pack: fetching.Pack
+    index: GraphIndex, engine: Engine, flat: Sequence[fetching.Fetch], feeds: Sequence[TensorName], pack: fetching.Pack
 ) -> Call:
     if len(set(feeds)) != len(feeds):
         twice = next(f for i, f in enumerate(feeds) if f in feeds[:i])

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from graphrack.engines.choice import NUMPY, Engine
 from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, ModelState
 from graphrack.formats.graph_files import ModelFile
@@ -24,7 +25,7 @@ class Instance:
         graph: shared with other instances of equal bytes.
         state: the variables and resources of this one alone.
         access: which files its runs may touch (a SavedModel's assets).
-        engine: what its runs use, `"numpy"` or `"openvino"`.
+        engine: what its runs use.
         checkpoint: where its values come from when it is first used; None once they are here.
         prepared: whether what loading leaves to the first use has been done.
         preparing: held while that is done.
@@ -37,7 +38,7 @@ class Instance:
         file: ModelFile,
         graph: SharedGraph,
         checkpoint: Checkpoint | None,
-        engine: str = "numpy",
+        engine: Engine = NUMPY,
         io: bool = False,
     ):
         self.file = file

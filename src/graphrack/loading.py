@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from graphrack.checkpoint import Checkpoint
+from graphrack.engines.choice import PRECISIONS, Engine
 from graphrack.formats.graph_files import open_model_file
 from graphrack.graph.shared import shared_graph
 from graphrack.instance import Instance
@@ -21,6 +22,7 @@ def load(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     tags: str | Iterable[str] | None = None,
     engine: str = "auto",
+    precision: str = "f32",
     mapped: bool = True,
     name: str | None = None,
     allow: str | Iterable[str] = (),
@@ -37,6 +39,9 @@ def load(
         tags: which MetaGraph of a SavedModel, where there are several.
         engine: what runs it. `"numpy"`, the interpreter, is also what `"auto"` chooses; `"openvino"` gives the
             dense regions of plans that write nothing to OpenVINO, and the rest to the interpreter.
+        precision: what clusters that OpenVINO runs compute in: `"f32"`, or `"bf16"`, which keeps 8 bits of
+            precision and is faster on processors that have it; on others, and in the interpreter, it
+            changes nothing.
         mapped: map the values from the file (copy-on-write), or read them. A mapped file that another
             program truncates in place can kill the process; one that it replaces can't.
         name: for messages; the file's name if not given.
@@ -47,10 +52,12 @@ def load(
     Raises:
         FileError: nothing is there, or it is a part of something; the message says what to open.
         CorruptFile, CorruptCheckpoint: a file's bytes are not what its format says.
-        ValueError: an engine, or something to allow, that there isn't.
+        ValueError: an engine, a precision, or something to allow, that there isn't.
     """
     if engine not in _ENGINES:
         raise ValueError(f"engine {engine!r} doesn't exist; there are: {', '.join(_ENGINES)}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision {precision!r} doesn't exist; there are: {', '.join(PRECISIONS)}")
     allowed = {allow} if isinstance(allow, str) else set(allow)
     if not allowed <= _ALLOWED:
         raise ValueError(f"allow={sorted(allowed - _ALLOWED)} doesn't exist; there is: {', '.join(sorted(_ALLOWED))}")
@@ -64,6 +71,6 @@ def load(
         source = checkpoint if checkpoint is not None else file.prefix
         if source is not None and graph.index.variables:
             values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
-        return Instance(file, graph, values, _ENGINES[engine], "io" in allowed)
+        return Instance(file, graph, values, Engine(_ENGINES[engine], precision), "io" in allowed)
 
     return Model(opened(), name, opened)

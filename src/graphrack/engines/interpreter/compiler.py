@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from graphrack.engines.choice import NUMPY, Engine
 from graphrack.engines.interpreter import control_flow, outside, steps
 from graphrack.engines.interpreter.control_flow import LoopFrame
 from graphrack.engines.interpreter.functions import Functions
@@ -33,13 +34,13 @@ _RELEASE_EVERY = 16
 
 
 def compile_plan(
-    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: str = "numpy"
+    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: Engine = NUMPY
 ) -> Plan:
     """Compiles what `fetches` need, given that `feeds` will be given.
 
     Attributes:
         fetches: tensors, or operations by name.
-        engine: `"openvino"` gives dense regions to OpenVINO; `"numpy"` runs all in the interpreter.
+        engine: of the name `"openvino"` it gives dense regions to OpenVINO; of `"numpy"`, runs all in the interpreter.
 
     Raises:
         UnsupportedOp: ops that graphrack lacks; every one of this plan, and the nodes that use them.
@@ -47,7 +48,7 @@ def compile_plan(
         GraphError: the graph contradicts itself.
     """
     compiler = _Compiler(index, fetches, feeds, Functions(index.library, _compile_body))
-    compiler.clusters = engine == "openvino"
+    compiler.clusters = engine.name == "openvino"
     return compiler.plan()
 
 
