@@ -24,7 +24,7 @@ def programs(model: gr.Model) -> list[ClusterProgram]:
     for call in model._instance.graph.kept.values():
         for step, place in getattr(getattr(call, "plan", None), "_places", {}).items():
             if place.op == "cluster":
-                found += [c.cell_contents for c in step.__closure__ if isinstance(c.cell_contents, ClusterProgram)]
+                found.append(step.program)
     return found
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from graphrack.engines.interpreter.control_flow import locate
+import numpy as np
+
 from graphrack.engines.interpreter.order import Cluster
-from graphrack.engines.interpreter.steps import Frame, Step
-from graphrack.engines.openvino.compiled import ClusterProgram, Part, Source, can_hold
+from graphrack.engines.interpreter.steps import Step
+from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source, can_hold
+from graphrack.engines.openvino.shapes import Inference
+from graphrack.engines.openvino.step import ClusterStep
 from graphrack.formats.tensor import attr_value
 from graphrack.graph.index import GraphIndex, Shape
 from graphrack.graph.names import TensorName
@@ -67,39 +70,10 @@ class ClusterBuilder:
             attributes = {key: attr_value(value) for key, value in node.attr.items() if not key.startswith("_")}
             parts.append(Part(node.name, node.op, attributes, tuple(sources)))
         outputs = [Source(name, 0) for name in own if (name, 0) in taken_outside]
-        program = ClusterProgram(
-            parts, constants, list(weights), [(name, shape) for name, (_, shape) in fed.items()], outputs
+        inputs = [Input(name, np.dtype(np.float32), shape) for name, (_, shape) in fed.items()]
+        program = ClusterProgram(parts, constants, list(weights), inputs, outputs)
+        slots, weight_slots = [slot for slot, _ in fed.values()], list(weights.values())
+        step = ClusterStep(
+            program, Inference(program), slots, weight_slots, [self._slots[s.name, s.output] for s in outputs], inner
         )
-        input_slots = [slot for slot, _ in fed.values()]
-        step = _step(
-            program, input_slots, list(weights.values()), [self._slots[s.name, s.output] for s in outputs], inner
-        )
-        return step, [*input_slots, *weights.values()]
-
-
-def _step(
-    program: ClusterProgram,
-    input_slots: Sequence[int],
-    weight_slots: Sequence[int],
-    output_slots: Sequence[int],
-    inner: Sequence[Step],
-) -> Step:
-    inputs, weights, outputs, steps = tuple(input_slots), tuple(weight_slots), tuple(output_slots), tuple(inner)
-
-    def cluster(frame: Frame) -> None:
-        try:
-            results = program.run([frame[i] for i in inputs], [frame[i] for i in weights])
-        except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
-            results = None
-        if results is not None:
-            for slot, value in zip(outputs, results, strict=True):
-                frame[slot] = value
-            return
-        for step in steps:
-            try:
-                step(frame)
-            except Exception as error:
-                locate(error, step)
-                raise
-
-    return cluster
+        return step, [*slots, *weight_slots]

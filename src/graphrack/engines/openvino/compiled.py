@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphrack.engines.openvino.shapes import OUTPUT_SHAPES, Misfit, Shape
 from graphrack.formats.dtypes import FLOAT, INT32, INT64, from_numpy
 
 # How many (ranks, weights) of one cluster stay compiled: models of one graph have weights of their own.
 _MAX_COMPILED = 128
-_MAX_SHAPES = 4096
 
 _core: Any = None
 _core_lock = threading.Lock()
@@ -39,6 +37,14 @@ class Source(NamedTuple):
     output: int
 
 
+class Input(NamedTuple):
+    """A value that every run brings: its dtype (NumPy's), and its static shape where one is known."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | None, ...] | None
+
+
 class Part(NamedTuple):
     """One node of a cluster: its attributes (decoded), and its inputs."""
 
@@ -55,7 +61,7 @@ class ClusterProgram:
         parts: its nodes.
         constants: values that never change, by name.
         weights: names of the values that stay as long as a model keeps its variables.
-        inputs: names of the values that every run brings, with their static shapes where known.
+        inputs: the values that every run brings.
         outputs: tensors that others take.
         failure: why OpenVINO can't run it, once that is known.
     """
@@ -65,7 +71,7 @@ class ClusterProgram:
         parts: Sequence[Part],
         constants: dict[str, np.ndarray[Any, Any]],
         weights: Sequence[str],
-        inputs: Sequence[tuple[str, tuple[int | None, ...] | None]],
+        inputs: Sequence[Input],
         outputs: Sequence[Source],
     ):
         self.parts = tuple(parts)
@@ -75,46 +81,25 @@ class ClusterProgram:
         self.outputs = tuple(outputs)
         self.failure = ""
         self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
-        self._fitting: set[Any] = set()
         self._lock = threading.Lock()
 
     def run(self, inputs: Sequence[Any], weights: Sequence[Any]) -> list[np.ndarray[Any, Any]] | None:
-        """The outputs; None where the interpreter has to compute them (empty tensors, or OpenVINO can't).
+        """The outputs; None where the interpreter has to compute them.
 
-        Raises whatever OpenVINO raises for inputs that don't fit: the interpreter then tells what is wrong.
+        Attributes:
+            inputs: arrays in C order, none of them empty, of the dtypes that `inputs` says and of shapes that
+                fit the nodes: what calls this has seen to that.
+            weights: arrays, the same ones from run to run as long as the model keeps its variables.
         """
         if self.failure:
             return None
-        arrays = []
-        for value in inputs:
-            if not isinstance(value, (np.ndarray, np.generic)) or not value.size or value.dtype != np.float32:
-                return None
-            arrays.append(np.ascontiguousarray(value))
-        shapes = (tuple(a.shape for a in arrays), tuple(w.shape for w in weights))
-        if shapes not in self._fitting:
-            self._check(*shapes)
-        key = (tuple(a.ndim for a in arrays), tuple(map(id, weights)))
+        key = (tuple(a.ndim for a in inputs), tuple(map(id, weights)))
         compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = self._compile(key, arrays, weights)
+            compiled = self._compile(key, inputs, weights)
             if compiled is None:
                 return None
-        return compiled.run(arrays)
-
-    def _check(self, inputs: Sequence[Shape], weights: Sequence[Shape]) -> None:
-        """Raises `Misfit` where the shapes of the inputs don't fit the nodes; notes those that do."""
-        known: dict[tuple[str, int], Shape] = {(n, 0): np.shape(c) for n, c in self.constants.items()}
-        known.update(((name, 0), shape) for (name, _), shape in zip(self.inputs, inputs, strict=True))
-        known.update(((name, 0), shape) for name, shape in zip(self.weights, weights, strict=True))
-        for part in self.parts:
-            values = [self.constants.get(source.name) for source in part.inputs]
-            output = OUTPUT_SHAPES[part.op]([known[source] for source in part.inputs], values, part.attributes)
-            if 0 in output:
-                raise Misfit
-            known[part.name, 0] = output
-        if len(self._fitting) >= _MAX_SHAPES:
-            self._fitting.clear()
-        self._fitting.add((inputs, weights))
+        return compiled.run(inputs)
 
     def _compile(self, key: Any, arrays: Sequence[Any], weights: Sequence[Any]) -> _Compiled | None:
         with self._lock:
@@ -141,7 +126,7 @@ class _Compiled:
         model = convert(program, ranks, dict(zip(program.weights, self._weights, strict=True)))
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         self._model = core().compile_model(model, "CPU", settings)
-        self._inputs = [self._model.input(f"{name}:0").index for name, _ in program.inputs]
+        self._inputs = [self._model.input(f"{i.name}:0").index for i in program.inputs]
         self._outputs = [self._model.output(f"{s.name}:{s.output}").index for s in program.outputs]
         self._free: list[Any] = []
 

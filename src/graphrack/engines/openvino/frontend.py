@@ -19,7 +19,7 @@ from openvino.frontend.tensorflow.py_tensorflow_frontend import (
     _FrontEndPyGraphIterator as GraphIterator,
 )
 
-from graphrack.engines.openvino.compiled import ClusterProgram, Part
+from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part
 from graphrack.formats.dtypes import DType, from_numpy
 
 
@@ -113,17 +113,17 @@ def _constant(name: str, value: Any) -> Part:
     return Part(name, "Const", {"value": tensor, "dtype": from_numpy(array.dtype)}, ())
 
 
-def _placeholder(name: str, rank: int, shape: tuple[int | None, ...] | None) -> Part:
-    known = shape if shape is not None and len(shape) == rank else (None,) * rank
+def _placeholder(given: Input, rank: int) -> Part:
+    known = given.shape if given.shape is not None and len(given.shape) == rank else (None,) * rank
     sizes = PartialShape([-1 if size is None else size for size in known])
-    return Part(name, "Placeholder", {"shape": sizes, "dtype": from_numpy(np.float32)}, ())
+    return Part(given.name, "Placeholder", {"shape": sizes, "dtype": from_numpy(given.dtype)}, ())
 
 
 def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str, Any]) -> Model:
     """The cluster as an OpenVINO model, for inputs of these ranks and these weights."""
     parts = [
         *(_constant(name, value) for name, value in (program.constants | dict(weights)).items()),
-        *(_placeholder(name, rank, shape) for (name, shape), rank in zip(program.inputs, ranks, strict=True)),
+        *(_placeholder(given, rank) for given, rank in zip(program.inputs, ranks, strict=True)),
         *program.parts,
     ]
     frontend = FrontEndManager().load_by_framework("tf")

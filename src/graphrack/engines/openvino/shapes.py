@@ -8,10 +8,12 @@ is left to the interpreter, which has the words for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from graphrack.engines.openvino.compiled import ClusterProgram
 
 Shape = tuple[int, ...]
 Values = Sequence[Any]
@@ -199,3 +201,27 @@ OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], 
     "ConcatV2": _joined,
 }
 """For each op of a cluster the shape of its output; they raise `Misfit`."""
+
+
+class Inference:
+    """The shapes of all of a cluster's tensors, given those of its inputs."""
+
+    def __init__(self, program: ClusterProgram):
+        self._program = program
+
+    def key(self, inputs: Sequence[np.ndarray[Any, Any]]) -> Hashable:
+        """What the shapes depend on."""
+        return tuple(a.shape for a in inputs)
+
+    def run(self, inputs: Sequence[np.ndarray[Any, Any]], weights: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Raises `Misfit` where the inputs don't fit the nodes, or a tensor is empty."""
+        program = self._program
+        known: dict[tuple[str, int], Shape] = {(n, 0): np.shape(c) for n, c in program.constants.items()}
+        known.update(((given.name, 0), value.shape) for given, value in zip(program.inputs, inputs, strict=True))
+        known.update(((name, 0), value.shape) for name, value in zip(program.weights, weights, strict=True))
+        _require(not any(0 in shape for shape in known.values()))
+        for part in program.parts:
+            values = [program.constants.get(source.name) for source in part.inputs]
+            output = OUTPUT_SHAPES[part.op]([known[source] for source in part.inputs], values, part.attributes)
+            _require(0 not in output)
+            known[part.name, 0] = output
