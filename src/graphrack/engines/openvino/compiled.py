@@ -126,8 +126,9 @@ class _Compiled:
         model = convert(program, ranks, dict(zip(program.weights, self._weights, strict=True)))
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
         self._model = core().compile_model(model, "CPU", settings)
-        self._inputs = [self._model.input(f"{i.name}:0").index for i in program.inputs]
-        self._outputs = [self._model.output(f"{s.name}:{s.output}").index for s in program.outputs]
+        inputs, outputs = _positions(self._model.inputs), _positions(self._model.outputs)
+        self._inputs = [inputs.get(f"{i.name}:0") for i in program.inputs]  # None: simplified away
+        self._outputs = [outputs[f"{s.name}:{s.output}"] for s in program.outputs]
         self._free: list[Any] = []
 
     def run(self, arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
@@ -138,12 +139,18 @@ class _Compiled:
         except IndexError:
             request = self._model.create_infer_request()
         for index, array in zip(self._inputs, arrays, strict=True):
-            request.set_input_tensor(index, Tensor(array, shared_memory=True))
+            if index is not None:
+                request.set_input_tensor(index, Tensor(array, shared_memory=True))
         request.infer()
         # The request's memory is written anew by its next run.
         results = [request.get_output_tensor(index).data.copy() for index in self._outputs]
         self._free.append(request)
         return results
+
+
+def _positions(ports: Sequence[Any]) -> dict[str, int]:
+    """For each tensor name of a model's inputs or outputs the position among these."""
+    return {name: i for i, port in enumerate(ports) for name in port.get_names()}
 
 
 def can_hold(value: Any) -> bool:
