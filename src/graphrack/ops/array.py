@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -64,26 +65,34 @@ def CheckNumerics(tensor: Array, *, message: bytes) -> Array:
 # ---- Facts about a value ----
 
 
+@lru_cache(maxsize=4096)
+def _fact(value: Any, dtype: np.dtype[Any]) -> Array:
+    """An array of integers: for the same ones the same array, by which a step sees that nothing has changed."""
+    out = np.array(value, dtype)
+    out.flags.writeable = False
+    return out
+
+
 @specialized("Shape")
 def Shape(*, out_type: DType = INT32) -> Any:
     dtype = out_type.numpy
-    return lambda input: np.array(input.shape, dtype)
+    return lambda input: _fact(input.shape, dtype)
 
 
 @op("ShapeN", outputs=MANY)
 def ShapeN(*input: Array, out_type: DType = INT32) -> list[Array]:
-    return [np.array(value.shape, out_type.numpy) for value in input]
+    return [_fact(value.shape, out_type.numpy) for value in input]
 
 
 @specialized("Size")
 def Size(*, out_type: DType = INT32) -> Any:
     dtype = out_type.numpy
-    return lambda input: np.array(input.size, dtype)
+    return lambda input: _fact(input.size, dtype)
 
 
 @op("Rank")
 def Rank(input: Array) -> Any:
-    return np.int32(input.ndim)
+    return _fact(input.ndim, INT32.numpy)
 
 
 # ---- Made from nothing ----

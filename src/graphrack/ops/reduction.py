@@ -102,7 +102,7 @@ def Sum(*, T: DType, keep_dims: bool = False) -> Kernel:
     if _is_float(T):
         # For half TensorFlow rounds partial sums, in an order that depends on shapes and threads; here
         # sums are taken in float32 and rounded once.
-        return widened(T, lambda x, indices: float_sum(x, _axes(indices), keep_dims))
+        return widened(T, lambda x, indices: float_sum(x, _axes(indices), keep_dims) if indices.size else x)
     # NumPy alone would sum small integers in larger ones.
     return lambda x, indices: _add(x, _axes(indices), x.dtype, keepdims=keep_dims)
 

@@ -22,8 +22,8 @@ from graphrack.ops.training_sparse import check_rows, waves
 
 Array = np.ndarray[Any, Any]
 Update = Callable[..., tuple[Array, ...]]
-"""From (variable, slots..., hyperparameters and gradient) to (variable, slots...): arrays of at least one
-dimension, all new or unchanged."""
+"""From (variable, slots..., hyperparameters and gradient) to (variable, slots...), all new or unchanged: arrays of at
+least one dimension, or NumPy scalars."""
 
 _BIG = 1 << 17  # from that many elements on, work is done in pieces
 _PIECE = 1 << 14  # … of that many, whose arrays stay in the processor's cache
@@ -70,11 +70,11 @@ def applies(
 def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], others: list[str]) -> None:
     """Raises `ValueError` where slots have other shapes than the variable, or hyperparameters are no scalars."""
     shape = values[0].shape
-    for name, value in zip(states[1:], values[1:], strict=True):
-        if value.shape != shape:
-            raise ValueError(
-                f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"
-            )
+    if not all([value.shape == shape for value in values]):
+        name, value = next((n, v) for n, v in zip(states, values, strict=True) if v.shape != shape)
+        raise ValueError(
+            f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"
+        )
     for name, value in zip(others, inputs, strict=True):
         if value.ndim and name != "grad" and name != "indices":
             raise ValueError(f"{name} must be a scalar, found shape {list(value.shape)}")
@@ -90,7 +90,10 @@ def _dense(update: Update, states: list[str], others: list[str]) -> Kernel:
         shape, grad = values[0].shape, inputs[place]
         if grad.shape != shape:
             raise ValueError(f"var and grad must have the same shape, found {list(shape)} and {list(grad.shape)}")
-        if shape and values[0].size < _BIG:
+        if not shape:
+            # NumPy's own scalars are ten times as fast to reckon with as arrays of rank 0.
+            results = tuple(map(np.asarray, update(*[value[()] for value in values], *[i[()] for i in inputs])))
+        elif values[0].size < _BIG:
             results = update(*values, *inputs)
         else:
             results = _in_pieces(update, values, inputs, place)
@@ -156,6 +159,11 @@ def _moved(old: Array, new: Array, share: Any) -> Array:
     return new
 
 
+def _less(var: Array, step: Array) -> Array:
+    """var - step; writes into `step`, where it is no scalar."""
+    return np.subtract(var, step, out=step) if step.ndim else var - step
+
+
 # Gradient descent and momentum
 
 
@@ -163,7 +171,7 @@ def _moved(old: Array, new: Array, share: Any) -> Array:
 def ApplyGradientDescent() -> Update:
     def update(var: Array, alpha: Any, grad: Array) -> tuple[Array, ...]:
         step = grad * alpha
-        return (np.subtract(var, step, out=step),)
+        return (_less(var, step),)
 
     return update
 
@@ -179,7 +187,7 @@ def ApplyMomentum(*, use_nesterov: bool = False) -> Update:
             step *= lr
         else:
             step = accum * lr
-        return np.subtract(var, step, out=step), accum
+        return _less(var, step), accum
 
     return update
 
@@ -219,10 +227,10 @@ def ApplyAdam(*, use_nesterov: bool = False) -> Update:
             ahead = m * beta1
             ahead += grad * (one - beta1)
             ahead *= alpha
-            np.divide(ahead, step, out=step)
         else:
-            np.divide(m * alpha, step, out=step)
-        return np.subtract(var, step, out=step), m, v
+            ahead = m * alpha
+        ahead /= step
+        return _less(var, ahead), m, v
 
     return update
 
@@ -245,8 +253,9 @@ def ApplyAdamWithAmsgrad() -> Update:
         vhat = np.maximum(vhat, v)
         step = np.sqrt(vhat)
         step += epsilon
-        np.divide(m * alpha, step, out=step)
-        return np.subtract(var, step, out=step), m, v, vhat
+        ahead = m * alpha
+        ahead /= step
+        return _less(var, ahead), m, v, vhat
 
     return update
 
@@ -258,12 +267,10 @@ def ApplyAdaMax() -> Update:
     ) -> tuple[Array, ...]:
         one = var.dtype.type(1)
         m = _moved(m, grad.copy(), one - beta1)
-        v = v * beta2
-        np.maximum(v, np.abs(grad), out=v)
-        step = v + epsilon
-        np.divide(m, step, out=step)
+        v = np.maximum(v * beta2, np.abs(grad))
+        step = m / (v + epsilon)
         step *= lr / (one - beta1_power)
-        return np.subtract(var, step, out=step), m, v
+        return _less(var, step), m, v
 
     return update
 
@@ -278,7 +285,7 @@ def ApplyAdagrad(*, update_slots: bool = True) -> Update:
             accum = accum + grad * grad
         step = grad * lr
         step /= np.sqrt(accum)
-        return np.subtract(var, step, out=step), accum
+        return _less(var, step), accum
 
     return update
 
@@ -292,7 +299,7 @@ def ApplyAdagradV2(*, update_slots: bool = True) -> Update:
         root += epsilon
         step = grad * lr
         step /= root
-        return np.subtract(var, step, out=step), accum
+        return _less(var, step), accum
 
     return update
 
@@ -319,7 +326,7 @@ def _shrunk(values: Array, threshold: Any) -> Array:
     """Each nearer to 0 by the threshold, and 0 if less than that away."""
     out = np.abs(values)
     out -= threshold
-    np.maximum(out, values.dtype.type(0), out=out)
+    out = np.maximum(out, values.dtype.type(0))
     out *= np.sign(values)
     return out
 
@@ -338,7 +345,7 @@ def ApplyAdadelta() -> Update:
         accum_update = accum_update * rho
         accum_update += step * step * rest
         step *= lr
-        return np.subtract(var, step, out=step), accum, accum_update
+        return _less(var, step), accum, accum_update
 
     return update
 
@@ -373,12 +380,11 @@ def ApplyCenteredRMSProp() -> Update:
 def _rms_step(
     var: Array, mom: Array, lr: Any, momentum: Any, grad: Array, square: Array, *slots: Array
 ) -> tuple[Array, ...]:
-    np.sqrt(square, out=square)
     step = grad * lr
-    step /= square
+    step /= np.sqrt(square)
     mom = mom * momentum
     mom += step
-    return np.subtract(var, mom, out=step), *slots, mom
+    return var - mom, *slots, mom
 
 
 # Ftrl and proximal
@@ -394,7 +400,7 @@ def _ftrl(multiply_linear_by_lr: bool) -> Callable[..., tuple[Array, ...]]:
             root, old_root = np.sqrt(new_accum), np.sqrt(accum)
         else:
             root, old_root = new_accum**-power, accum**-power
-        np.subtract(root, old_root, out=old_root)
+        old_root = root - old_root
         if shrinkage is not None:
             grad = grad + two * shrinkage * var
         if multiply_linear_by_lr:
@@ -412,8 +418,7 @@ def _ftrl(multiply_linear_by_lr: bool) -> Callable[..., tuple[Array, ...]]:
         result *= l1
         result -= linear
         result /= root
-        result[~(np.abs(linear) > l1)] = 0
-        return result, new_accum, linear
+        return np.where(np.abs(linear) > l1, result, var.dtype.type(0)), new_accum, linear
 
     return update
 
@@ -476,7 +481,7 @@ def ApplyAddSign() -> Update:
         step += alpha
         step *= lr
         step *= grad
-        return np.subtract(var, step, out=step), m
+        return _less(var, step), m
 
     return update
 
@@ -490,10 +495,9 @@ def ApplyPowerSign() -> Update:
         step = np.sign(grad)
         step *= np.sign(m)
         step *= logbase * sign_decay
-        np.exp(step, out=step)
-        step *= lr
+        step = np.exp(step) * lr
         step *= grad
-        return np.subtract(var, step, out=step), m
+        return _less(var, step), m
 
     return update
 

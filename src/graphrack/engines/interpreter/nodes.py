@@ -31,6 +31,8 @@ Tensor = tuple[str, int]
 # A folded value stays in memory as long as its plan: what grows (a big Fill, say) is left to each run.
 _MAX_FOLDED_BYTES = 1 << 20
 VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
+# What these give for one shape is the same array every time.
+_SHAPE_OPS = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 _PASS_HANDLES = frozenset(("Identity", "IdentityN"))
 # Of nodes that the planner itself looks into; kernels count for themselves.
 _LEAST_INPUTS = {
@@ -50,6 +52,7 @@ class NodeCompiler:
         slots: of tensors; under output `_MARK`, of nodes' marks.
         constants: values of slots that no run changes.
         references: of slots that hold a TF1 variable's reference, the variable.
+        facts: slots whose values follow from the shapes of others, and are the same arrays while these are the same.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
     """
 
@@ -71,6 +74,7 @@ class NodeCompiler:
         self.slots: dict[Tensor, int] = {}
         self.constants: dict[int, Any] = {}
         self.references: dict[int, Handle] = {}
+        self.facts: set[int] = set()
         self.reads: list[Read] = []
         self.steps: list[Step] = []
         self.places: dict[Step, Place] = {}
@@ -304,6 +308,13 @@ class NodeCompiler:
         if op.state:
             self.needs_state = True
             slots = [STATE_SLOT, *slots]
+        elif self.follows_from_shapes(op, slots):
+            outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
+            several = kernel if op.outputs != 1 else lambda *inputs: (kernel(*inputs),)
+            step = steps.remembering(several, slots, [s for s in slots if s in self.facts], outputs)
+            self.add(step, node, slots, [slot for _, slot in outputs])
+            self.facts.update(slot for _, slot in outputs)
+            return
         if op.outputs == 0:
             self.add(steps.no_output(kernel, slots), node, slots, ())
         elif op.outputs == 1:
@@ -315,6 +326,14 @@ class NodeCompiler:
         else:
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+        if op.name in _SHAPE_OPS:
+            self.facts.update(self.slots[name, i] for i in self.used_outputs(node))
+
+    def follows_from_shapes(self, op: Op, slots: Sequence[int]) -> bool:
+        """Whether what an op computes depends on nothing but shapes."""
+        if op.impure or not op.outputs or op.ref_inputs:
+            return False
+        return any(s in self.facts for s in slots) and all(s in self.facts or s in self.constants for s in slots)
 
     def refer(self, slot: int, source: int) -> None:
         """Makes a slot a reference to the variable that another slot refers to."""
