@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 from ops.channels import check_both_formats
 from ops.harness import check
 
+from graphrack.formats.dtypes import FLOAT
+from graphrack.ops.registry import lookup
+
 FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 
 
@@ -199,3 +202,43 @@ def test_depthwise_of_every_dtype(dtype: Any) -> None:
 def test_depthwise_of_large_inputs() -> None:
     arguments = {"strides": [1, 1, 1, 1], "padding": "SAME", "refused": False}
     check("DepthwiseConv2dNative", input=numbers((2, 60, 50, 64)), filter=numbers((3, 3, 64, 1)), **arguments)
+
+
+@settings(max_examples=60, deadline=None)
+@given(convolutions())
+def test_conv_of_two_spatial_dimensions(arguments: dict[str, Any]) -> None:
+    arguments["filter"] = np.repeat(
+        arguments["filter"], arguments["input"].shape[-1] // arguments["filter"].shape[2], 2
+    )
+    if arguments["input"].shape[0]:
+        check("Conv", **arguments)
+        arguments["input"] = arguments["input"][None]
+        check("Conv", **arguments, batch_dims=2)
+
+
+def test_conv_of_three_spatial_dimensions_and_of_other_ranks() -> None:
+    image, filter = numbers((2, 3, 5, 6, 4)), numbers((2, 3, 2, 4, 3), seed=1)
+    for padding in ("SAME", "VALID"):
+        check("Conv", input=image, filter=filter, strides=[1, 1, 2, 1, 1], padding=padding, refused=False)
+    check("Conv", input=image[0], filter=filter[0], strides=[1, 1, 1, 1], padding="SAME", refused=False)
+    check("Conv", input=image[0], filter=filter, strides=[1, 1, 1, 1, 1], padding="SAME", refused=True)
+    check("Conv", input=image[0, 0], filter=filter[0, 0], strides=[1, 1, 1], padding="SAME", refused=True)
+    check(
+        "Conv", input=image[0].astype(np.int32), filter=filter[0].astype(np.int32), strides=[1, 1, 1, 1], padding="SAME"
+    )
+
+
+def test_conv_has_channels_first_and_groups_though_tensorflows_cpu_has_not() -> None:
+    image, filter = numbers((2, 5, 6, 4)), numbers((3, 2, 2, 6), seed=1)
+    conv, conv2d = lookup("Conv"), lookup("Conv2D")
+    assert conv is not None
+    assert conv2d is not None
+    expected = conv2d.bind("n", {"T": FLOAT, "strides": [1, 2, 1, 1], "padding": b"SAME"}, {})(image, filter)
+    attributes = {"T": FLOAT, "padding": b"SAME", "groups": 2}
+    found = conv.bind("n", {**attributes, "strides": [1, 2, 1, 1]}, {})(image, filter)
+    np.testing.assert_array_equal(found, expected)
+    attributes |= {"strides": [1, 1, 2, 1], "data_format": b"CHANNELS_FIRST"}
+    found = conv.bind("n", attributes, {})(image.transpose(0, 3, 1, 2), filter)
+    np.testing.assert_array_equal(found.transpose(0, 2, 3, 1), expected)
+    with pytest.raises(ValueError, match="expected depth 4 in 3 groups"):
+        conv.bind("n", {**attributes, "groups": 3}, {})(image.transpose(0, 3, 1, 2), filter)

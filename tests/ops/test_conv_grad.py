@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops.channels import check_both_formats
 from ops.harness import check
+from ops.removed import check_removed
 
 from graphrack.formats.dtypes import DOUBLE
 from graphrack.ops.registry import lookup
@@ -257,3 +258,13 @@ def test_conv2d_backprop_filter_refuses_sizes_that_do_not_fit(
         padding="SAME",
         refused=True,
     )
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_the_first_conv3d_gradients_take_the_shapes_of_arrays(padding: str) -> None:
+    image, filter = numbers((2, 3, 5, 6, 4), np.float32), numbers((2, 3, 2, 4, 3), np.float32)
+    rows = (3, 3, 6) if padding == "SAME" else (2, 2, 5)
+    arguments = {"input": image, "filter": filter, "out_backprop": numbers((2, *rows, 3), np.float32, 1)}
+    attributes = {"strides": [1, 1, 2, 1, 1], "padding": padding}
+    check_removed("Conv3DBackpropInput", **arguments, **attributes)
+    check_removed("Conv3DBackpropFilter", **arguments, **attributes)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from ops.channels import check_both_formats
 from ops.harness import by_graphrack, check, compare
+from ops.removed import check_removed
 
 VERSIONS = ["FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"]
 NARROW = [np.float16, ml_dtypes.bfloat16]
@@ -151,6 +152,23 @@ def test_global_normalization_of_old_graphs(dtype: Any, scaled: bool) -> None:
         tf.import_graph_def(graph_def, name="")
         expected = session.run("op:0", feeds)
     compare(by_graphrack(graph_def.SerializeToString(), feeds)[0], expected, rtol=5e-3 if dtype == np.float16 else None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_gradients_of_the_batch_normalisation_of_old_graphs(scaled: bool, dtype: Any) -> None:
+    image, (mean, gamma) = numbers((2, 3, 2, 4), dtype), numbers((2, 4), dtype, 1)
+    check_removed(
+        "BatchNormWithGlobalNormalizationGrad",
+        t=image,
+        m=mean,
+        v=np.abs(gamma[::-1].copy()),
+        gamma=gamma,
+        backprop=numbers(image.shape, dtype, 2),
+        variance_epsilon=0.1,
+        scale_after_normalization=scaled,
+        rtol=2e-2 if dtype == np.float16 else None,
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -52,6 +52,16 @@ def test_old_top_k_has_its_k_as_an_attribute() -> None:
 
 
 @pytest.mark.parametrize("dtype", REALS, ids=str)
+def test_approximate_top_k_is_exact(dtype: np.dtype) -> None:
+    value = sample((3, 40), dtype)
+    for k in (0, 1, 5, 40, 41):
+        check("ApproxTopK", input=value, k=k)
+    check("ApproxTopK", input=value, k=3, recall_target=0.5, aggregate_to_topk=False, reduction_input_size_override=99)
+    check("ApproxTopK", input=value, k=3, reduction_dimension=0, refused=True)
+    check("ApproxTopK", input=value, k=3, is_max_k=False, refused=True)
+
+
+@pytest.mark.parametrize("dtype", REALS, ids=str)
 def test_nth_element_agrees(dtype: np.dtype) -> None:
     value = sample((3, 40), dtype)
     for n in (0, 5, 39, 40, -1):

@@ -77,6 +77,12 @@ MODULES: tuple[str, ...] = (
     "image_sampling",
     "image_resize_grad",
     "fractional_pool",
+    "audio",
+    "clustering",
+    "data_format",
+    "isotonic",
+    "pool_grad_grad",
+    "dilation_grad",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""

@@ -117,6 +117,53 @@ def Conv3D(
     return widened(T, windows.formatted(convolution(windows), 0))
 
 
+@specialized("Conv")
+def Conv(
+    *,
+    T: DType,
+    strides: Sequence[int],
+    padding: bytes,
+    explicit_paddings: Sequence[int] = (),
+    data_format: bytes = b"CHANNELS_LAST",
+    dilations: Sequence[int] = (),
+    batch_dims: int = 1,
+    groups: int = 1,
+) -> Kernel:
+    """Conv2D and Conv3D in one; `batch_dims` leading dimensions count as the batch."""
+    rank = len(strides) - 2
+    formats = {(2, b"CHANNELS_LAST"): b"NHWC", (2, b"CHANNELS_FIRST"): b"NCHW",
+               (3, b"CHANNELS_LAST"): b"NDHWC", (3, b"CHANNELS_FIRST"): b"NCDHW"}  # fmt: skip
+    if (rank, data_format) not in formats:
+        raise ValueError(
+            f"Conv's strides and data_format are {list(strides)} and {data_format!r}, expected 4 or 5 strides and "
+            "CHANNELS_LAST or CHANNELS_FIRST"
+        )
+    if batch_dims < 1:
+        raise ValueError(f"Conv's batch_dims is {batch_dims}, expected at least 1")
+    windows = Windows(
+        "Conv",
+        formats[rank, data_format],
+        strides=strides,
+        padding=padding,
+        dilations=dilations,
+        explicit_paddings=explicit_paddings,
+        rank=rank,
+    )
+    inner = windows.formatted(convolution(windows), 0)
+
+    def run(input: Array, filter: Array) -> Any:
+        if input.ndim != batch_dims + rank + 1:
+            raise ValueError(f"Conv's input has shape {input.shape}, expected rank {batch_dims + rank + 1}")
+        depth = input.shape[batch_dims if windows.channels_first else -1]
+        if groups != 1 and filter.ndim == rank + 2 and filter.shape[-2] * groups != depth:
+            raise ValueError(f"Conv's filter has shape {filter.shape}, expected depth {depth} in {groups} groups")
+        batch = input.shape[:batch_dims]
+        result = inner(input.reshape(prod(batch), *input.shape[batch_dims:]), filter)
+        return result.reshape(*batch, *result.shape[1:])
+
+    return widened(T, run)
+
+
 def depthwise(windows: Windows) -> Kernel:
     """The function of input [batch, rows, columns, depth] and filter [rows, columns, depth, multiplier]."""
     op_name = windows.op_name

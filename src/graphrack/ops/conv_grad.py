@@ -196,6 +196,26 @@ def Conv3DBackpropFilterV2(
     return widened(T, windows.takes_images(_backprop_filter(windows), 0, 2))
 
 
+@specialized("Conv3DBackpropInput")
+def Conv3DBackpropInput(
+    *, T: DType, strides: Sequence[int], padding: bytes, dilations: Sequence[int] = (1, 1, 1, 1, 1)
+) -> Kernel:
+    """The first version: an input of the shape itself in place of its sizes."""
+    windows = Windows("Conv3DBackpropInput", b"NDHWC", strides=strides, padding=padding, dilations=dilations, rank=3)
+    backprop = _backprop_input(windows)
+    return widened(T, lambda input, *others: backprop(np.array(input.shape), *others))
+
+
+@specialized("Conv3DBackpropFilter")
+def Conv3DBackpropFilter(
+    *, T: DType, strides: Sequence[int], padding: bytes, dilations: Sequence[int] = (1, 1, 1, 1, 1)
+) -> Kernel:
+    """The first version: a filter of the shape itself in place of its sizes."""
+    windows = Windows("Conv3DBackpropFilter", b"NDHWC", strides=strides, padding=padding, dilations=dilations, rank=3)
+    backprop = _backprop_filter(windows)
+    return widened(T, lambda input, filter, grad: backprop(input, np.array(filter.shape), grad))
+
+
 def _depthwise_backprop_input(windows: Windows) -> Kernel:
     op_name = windows.op_name
 

@@ -240,6 +240,27 @@ def BatchNormWithGlobalNormalization(*, T: DType, variance_epsilon: float, scale
     return widened(T, run)
 
 
+@specialized("BatchNormWithGlobalNormalizationGrad", outputs=5)
+def BatchNormWithGlobalNormalizationGrad(
+    *, T: DType, variance_epsilon: float, scale_after_normalization: bool
+) -> Kernel:
+    def run(t: Array, m: Array, v: Array, gamma: Array, backprop: Array) -> Any:
+        if t.ndim != 4 or backprop.shape != t.shape or any(value.ndim != 1 for value in (m, v, gamma)):
+            raise ValueError(
+                "BatchNormWithGlobalNormalizationGrad needs t of rank 4, backprop of its shape and m, v, gamma of "
+                f"rank 1, found {t.shape}, {backprop.shape}, {m.shape}, {v.shape}, {gamma.shape}"
+            )
+        axes = (0, 1, 2)
+        inverse = 1 / np.sqrt(v + t.dtype.type(variance_epsilon))
+        scale = inverse * gamma if scale_after_normalization else inverse
+        db = backprop.sum(axis=axes)
+        product = (backprop * (t - m)).sum(axis=axes)
+        dg = product * inverse if scale_after_normalization else np.zeros_like(db)
+        return backprop * scale, -db * scale, product * scale * inverse * inverse * t.dtype.type(-0.5), db, dg
+
+    return widened(T, run)
+
+
 # Local response normalisation
 
 

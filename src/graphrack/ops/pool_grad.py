@@ -16,7 +16,7 @@ from graphrack.ops.runtime import Array
 from graphrack.ops.windows import Sizes, Windows, offsets, padded
 
 
-def _meeting(
+def meeting(
     windows: Windows, kernel: Sizes, x: Array, outs: Sizes, pads: Sequence[tuple[int, int]]
 ) -> Iterator[tuple[int, ...]]:
     """Every position in a window that meets the input anywhere."""
@@ -40,7 +40,7 @@ def _maxima(windows: Windows, kernel: Sizes, x: Array) -> tuple[Array, Array]:
     best = np.zeros((batch, *outs, depth), x.dtype)
     index = np.full(best.shape, -1, np.int64)
     positions = np.arange(height * width * depth).reshape(height, width, depth)
-    for i, j in _meeting(windows, kernel, x, outs, pads):
+    for i, j in meeting(windows, kernel, x, outs, pads):
         out_rows, rows = reach(height, outs[0], windows.strides[0], i, pads[0][0])
         out_columns, columns = reach(width, outs[1], windows.strides[1], j, pads[1][0])
         values, target = x[:, rows, columns], best[:, out_rows, out_columns]
@@ -177,7 +177,7 @@ def MaxPool3DGrad(
                 f"{expected} (channels last) for orig_input of shape {orig_input.shape}"
             )
         result = np.zeros_like(orig_input, order="C")
-        for offset in _meeting(windows, kernel, orig_input, outs, pads):
+        for offset in meeting(windows, kernel, orig_input, outs, pads):
             places = [
                 reach(size, out, stride, at, before)
                 for size, out, stride, at, (before, _) in zip(

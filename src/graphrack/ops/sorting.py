@@ -27,6 +27,25 @@ def TopKV2(*, sorted: bool = True, index_type: DType = INT32) -> Any:
     return lambda input, k: _top_k(input, scalar("k", k), dtype)
 
 
+@specialized("ApproxTopK", outputs=2)
+def ApproxTopK(
+    *,
+    k: int,
+    reduction_dimension: int = -1,
+    recall_target: float = 0.95,
+    is_max_k: bool = True,
+    reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+) -> Any:
+    """Exact, as on TensorFlow's CPU, which has kernels for the largest along the last dimension alone."""
+    if reduction_dimension != -1 or not is_max_k:
+        raise ValueError(
+            "ApproxTopK finds the largest along the last dimension, expected reduction_dimension -1 and is_max_k, "
+            f"got {reduction_dimension} and {is_max_k}; use TopKV2 of a transposed or negated input"
+        )
+    return lambda input: _top_k(input, k, np.int32)
+
+
 def _top_k(input: Array, k: int, index_type: Any) -> tuple[Array, Array]:
     """The k largest of the last axis, largest first, of equal ones the first; NaN counts as largest."""
     if not input.ndim or not 0 <= k <= input.shape[-1]:
