@@ -70,7 +70,7 @@ def applies(
 def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], others: list[str]) -> None:
     """Raises `ValueError` where slots have other shapes than the variable, or hyperparameters are no scalars."""
     shape = values[0].shape
-    if not all([value.shape == shape for value in values]):
+    if any(value.shape != shape for value in values):
         name, value = next((n, v) for n, v in zip(states, values, strict=True) if v.shape != shape)
         raise ValueError(
             f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"

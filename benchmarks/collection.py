@@ -1,0 +1,158 @@
+"""Every graph of the end-to-end tests, run and trained by TensorFlow and by graphrack: which is slower where.
+
+    python -m benchmarks.collection                     all of them; the table goes into `benchmarks/README.md`
+    python -m benchmarks.collection resnet lstm         those whose names hold one of these words; printed only
+    python -m benchmarks.collection --engine numpy      only that engine
+
+TensorFlow builds, saves and runs each graph (`tests/endtoend`); graphrack opens what it saved. Both run in one
+process, in turn: a block of runs each, several rounds. The fastest round's mean counts, for both, so that what else
+the machine does meanwhile counts for neither. Results are compared first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PAGE = Path(__file__).parent / "README.md"
+TITLE = "## The end-to-end collection"
+BLOCK_SECONDS = 0.1
+ROUNDS = 5
+# Of one block: training that goes on for long ends where numbers overflow.
+MOST_RUNS = 100
+# Threads of BLAS and of TensorFlow go on spinning for a while when their work is done.
+PAUSE_SECONDS = 0.02
+
+
+class Row(NamedTuple):
+    """One graph in one style, run or trained.
+
+    Attributes:
+        name: of the graph, its style, and what was measured.
+        tensorflow: seconds.
+        ours: seconds by engine.
+    """
+
+    name: str
+    tensorflow: float
+    ours: dict[str, float]
+
+    @property
+    def worst(self) -> float:
+        """graphrack's time over TensorFlow's, by the slower engine."""
+        return max(self.ours.values()) / self.tensorflow
+
+
+def in_turn(sides: dict[str, Callable[[], Any]], restart: Callable[[str], None]) -> dict[str, float]:
+    """Seconds that each side takes: the mean of its fastest block. `restart` is called before a side's block."""
+    counts = {}
+    for name, run in sides.items():
+        run()
+        start = time.perf_counter()
+        run()
+        counts[name] = min(MOST_RUNS, max(1, int(BLOCK_SECONDS / (time.perf_counter() - start))))
+    best = dict.fromkeys(sides, float("inf"))
+    for _ in range(ROUNDS):
+        for name, run in sides.items():
+            restart(name)
+            time.sleep(PAUSE_SECONDS)
+            start = time.perf_counter()
+            for _ in range(counts[name]):
+                run()
+            best[name] = min(best[name], (time.perf_counter() - start) / counts[name])
+    return best
+
+
+def measured(name: str, style: str, engines: Sequence[str]) -> Iterator[Row]:
+    """The rows of one graph: its inference, and its training step where it has one."""
+    import graphrack as gr
+    from endtoend import harness
+
+    case = harness.CASES[name]
+    with tempfile.TemporaryDirectory() as folder, harness.kept_open(case, style, Path(folder)) as (saved, sess):
+        models = {engine: gr.load(f"{saved.prefix}.meta", engine=engine) for engine in engines}
+        feeds = saved.feeds[0]
+        for model in models.values():
+            for tensor, ours, theirs in zip(saved.fetches, model.run(saved.fetches, feeds), saved.before[0]):
+                harness.close(ours, theirs, tensor, case)
+
+        def sides(fetches: Any) -> dict[str, Callable[[], Any]]:
+            ours = {e: lambda model=model: model.run(fetches, feeds) for e, model in models.items()}
+            return {"TensorFlow": lambda: sess.run(fetches, feeds), **ours}
+
+        def restart(side: str) -> None:
+            if not saved.initial:
+                return
+            if side == "TensorFlow":
+                sess.run("save/restore_all", {"save/Const:0": str(saved.prefix)})
+            else:
+                models[side].restore(saved.prefix)
+
+        for what, fetches in (("run", saved.fetches), ("train", saved.train)):
+            if fetches is not None:
+                times = in_turn(sides(fetches), restart)
+                yield Row(f"{name} {style} {what}", times.pop("TensorFlow"), times)
+
+
+def table(rows: Sequence[Row], engines: Sequence[str]) -> str:
+    """The rows, slowest beside TensorFlow first."""
+    lines = [f"| graph | TensorFlow (ms) | {' | '.join(f'{e} (ms)' for e in engines)} | times TensorFlow's |"]
+    lines.append("| --- |" + " ---: |" * (len(engines) + 2))
+    for row in sorted(rows, key=lambda row: -row.worst):
+        ours = " | ".join(f"{row.ours[e] * 1e3:.3g}" for e in engines)
+        ratios = ", ".join(f"{row.ours[e] / row.tensorflow:.2f}" for e in engines)
+        lines.append(f"| {row.name} | {row.tensorflow * 1e3:.3g} | {ours} | {ratios} |")
+    return "\n".join(lines)
+
+
+def write(text: str) -> None:
+    """Puts the section into the page, in place of the one that is there."""
+    page = PAGE.read_text()
+    section = f"{TITLE}\n\n{text}\n"
+    found = re.search(rf"^{TITLE}$.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    if found is not None:
+        page = f"{page[: found.start()]}{section}\n{page[found.end() :]}"
+    else:
+        page = f"{page.rstrip()}\n\n{section}"
+    PAGE.write_text(f"{page.rstrip()}\n")
+
+
+def main() -> None:
+    """Runs what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", metavar="word", help="only graphs with one of these in their names")
+    parser.add_argument("--engine", action="append", help="an engine to measure; by default numpy and auto")
+    arguments = parser.parse_args()
+    engines = arguments.engine or ["numpy", "auto"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.path.insert(0, str(ROOT / "tests"))
+    from endtoend import test_graphs
+
+    rows = []
+    for name, style in test_graphs.RUNNING:
+        if arguments.words and not any(word in f"{name}-{style}" for word in arguments.words):
+            continue
+        for row in measured(name, style, engines):
+            print(f"{row.worst:6.2f}  {row.name}", flush=True)
+            rows.append(row)
+    text = table(rows, engines)
+    print(text)
+    if not arguments.words and not arguments.engine:
+        slow = sum(row.worst > 1.5 for row in rows)
+        write(
+            "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) in one process by both in "
+            f"turn; `python -m benchmarks.collection` writes this table. {len(rows)} rows, {slow} of them more than 1.5 "
+            f"times TensorFlow's time.\n\n{text}"
+        )
+
+
+if __name__ == "__main__":
+    main()
