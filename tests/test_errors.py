@@ -238,7 +238,9 @@ def test_each_mistake_gives_its_error_and_says_what_it_owes(
 
 def test_every_public_error_is_raised_above_or_where_its_part_is_tested() -> None:
     elsewhere = {
+        "FallbackWarning",  # engines/tensorflow/test_fallback.py
         "GraphrackError",  # the base of all
+        "MissingDependency",  # engines/tensorflow/test_fallback.py
         "PermissionDenied",  # test_model.py: a graph may not save or restore elsewhere
         "UnsupportedSource",  # of savers: what isn't a model, a mapping or a session
     }

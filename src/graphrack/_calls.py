@@ -10,8 +10,7 @@ import numpy as np
 from graphrack.engines import fetches as fetching
 from graphrack.engines.choice import Engine
 from graphrack.engines.feeds import converter
-from graphrack.engines.interpreter.compiler import compile_plan
-from graphrack.engines.interpreter.plan import Plan
+from graphrack.engines.planning import AnyPlan, plan_for
 from graphrack.errors import FeedError, UnknownName, closest
 from graphrack.graph import interface
 from graphrack.graph.index import GraphIndex
@@ -24,7 +23,7 @@ from graphrack.instance import Instance
 class Call(NamedTuple):
     """A plan with what turns a caller's feeds into its own and its results into the caller's."""
 
-    plan: Plan
+    plan: AnyPlan
     converters: tuple[Callable[[Any], Any], ...]
     pack: fetching.Pack
 
@@ -42,7 +41,7 @@ def compile_run(graph: SharedGraph, engine: Engine, fetches: Any, names: Sequenc
     """The call that `Model.run` makes of fetches and the names of its feeds."""
     index = graph.index
     flat, pack = fetching.flatten(index, fetches)
-    return _planned(index, engine, flat, [index.tensor(fetching.name_of(name)) for name in names], pack)
+    return _planned(graph, engine, flat, [index.tensor(fetching.name_of(name)) for name in names], pack)
 
 
 def compile_call(
@@ -64,7 +63,7 @@ def compile_call(
         )
     keys = tuple(prediction.outputs)
     return _planned(
-        index, engine, list(prediction.outputs.values()), feeds, _first if len(keys) == 1 else _by_key(keys)
+        graph, engine, list(prediction.outputs.values()), feeds, _first if len(keys) == 1 else _by_key(keys)
     )
 
 
@@ -77,12 +76,13 @@ def _by_key(keys: tuple[str, ...]) -> fetching.Pack:
 
 
 def _planned(
-    index: GraphIndex, engine: Engine, flat: Sequence[fetching.Fetch], feeds: Sequence[TensorName], pack: fetching.Pack
+    graph: SharedGraph, engine: Engine, flat: Sequence[fetching.Fetch], feeds: Sequence[TensorName], pack: fetching.Pack
 ) -> Call:
     if len(set(feeds)) != len(feeds):
         twice = next(f for i, f in enumerate(feeds) if f in feeds[:i])
         raise FeedError(f"{str(twice)!r} is fed twice, under two of its names; feed it once")
-    return Call(compile_plan(index, flat, feeds, engine), tuple(converter(index.spec(f)) for f in feeds), pack)
+    index = graph.index
+    return Call(plan_for(graph, engine, flat, feeds), tuple(converter(index.spec(f)) for f in feeds), pack)
 
 
 def _input(index: GraphIndex, prediction: Prediction, name: str) -> TensorName:

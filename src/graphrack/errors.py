@@ -11,12 +11,15 @@
     ├── UninitializedError (RuntimeError)  variables or tables without values are read
     ├── GraphError (ValueError)          the graph contradicts itself: cycles, dangling inputs, bad attributes
     ├── UnsupportedOp (NotImplementedError)  a plan needs ops or dtypes that graphrack lacks
+    ├── MissingDependency (ImportError)  an engine was asked for whose package isn't installed
     ├── UnsupportedSource (TypeError)    nothing that can be saved from, or restored into
     ├── PermissionDenied (PermissionError)   the graph would touch files or the network unasked
     ├── OpError (RuntimeError, ValueError)   an op failed while running: names node, op, inputs
     └── RackErrors (ExceptionGroup)      some models of a rack failed: the others' results are on it
 
 A message names the thing, says what was found and what was expected, and what to do.
+
+There is one warning: FallbackWarning (UserWarning), where TensorFlow runs what graphrack can't.
 """
 
 from __future__ import annotations
@@ -32,10 +35,12 @@ __all__ = [
     "AmbiguousOutput",
     "CorruptCheckpoint",
     "CorruptFile",
+    "FallbackWarning",
     "FeedError",
     "FileError",
     "GraphError",
     "GraphrackError",
+    "MissingDependency",
     "OpError",
     "PermissionDenied",
     "RackErrors",
@@ -95,6 +100,10 @@ class UnsupportedOp(GraphrackError, NotImplementedError):
     """A plan needs ops that graphrack doesn't have; the message names every one and its nodes."""
 
 
+class MissingDependency(GraphrackError, ImportError):
+    """An engine was asked for whose package isn't installed; the message says how to install it."""
+
+
 class UnsupportedSource(GraphrackError, TypeError):
     """What was given is nothing that can be saved from, or restored into; the message says what is."""
 
@@ -124,6 +133,10 @@ class RackErrors(ExceptionGroup[Exception], GraphrackError):
 
     def __str__(self) -> str:
         return ExceptionGroup.__str__(self)
+
+
+class FallbackWarning(UserWarning):
+    """TensorFlow runs what graphrack has no ops for, since the model's engine is `auto`; said once for each graph."""
 
 
 def closest(name: str, names: Iterable[str], limit: int = 5) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphrack.engines.choice import NUMPY, Engine
-from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, ModelState
+from graphrack.engines.planning import plan_for
 from graphrack.formats.graph_files import ModelFile
 from graphrack.graph.names import TensorName
 from graphrack.graph.shared import SharedGraph
@@ -63,7 +63,11 @@ class Instance:
     def execute(
         self, fetches: Sequence[TensorName | str], feeds: Mapping[TensorName, Any], access: Access | None = None
     ) -> list[Any]:
-        """Runs nodes that belong to loading, initialising or saving, with the access that these have."""
+        """Runs nodes that belong to loading, initialising or saving.
+
+        What has an access of its own, which lets it write files, is run by the interpreter, whatever the engine.
+        """
         graph, names = self.graph, tuple(feeds)
-        plan = graph.once(("plan", tuple(fetches), names), lambda: compile_plan(graph.index, fetches, names))
+        engine = self.engine if access is None else NUMPY
+        plan = graph.once(("plan", engine, tuple(fetches), names), lambda: plan_for(graph, engine, fetches, names))
         return self.state.execute(plan, list(feeds.values()), access or self.access)

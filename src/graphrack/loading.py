@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterable
 
 from graphrack.checkpoint import Checkpoint
-from graphrack.engines.choice import PRECISIONS, Engine
+from graphrack.engines.choice import checked
 from graphrack.formats.graph_files import open_model_file
 from graphrack.graph.shared import shared_graph
 from graphrack.instance import Instance
 from graphrack.model import Model
 
-_ENGINES = {"auto": "numpy", "numpy": "numpy", "openvino": "openvino"}
 _ALLOWED = frozenset(("io",))
 
 
@@ -38,7 +37,10 @@ def load(
         checkpoint: another checkpoint to take the values from: a prefix, or a `Checkpoint`.
         tags: which MetaGraph of a SavedModel, where there are several.
         engine: what runs it. `"numpy"`, the interpreter, is also what `"auto"` chooses; `"openvino"` gives the
-            dense regions of plans that write nothing to OpenVINO, and the rest to the interpreter.
+            dense regions of plans that write nothing to OpenVINO, and the rest to the interpreter;
+            `"tensorflow"` runs all in a `tf.compat.v1` session of the model's own (`graphrack[tensorflow]`).
+            `"auto"` turns to TensorFlow, where that is installed, for runs that need ops which graphrack lacks,
+            and says so once (`FallbackWarning`).
         precision: what clusters that OpenVINO runs compute in: `"f32"`, or `"bf16"`, which keeps 8 bits of
             precision and is faster on processors that have it; on others, and in the interpreter, it
             changes nothing.
@@ -53,11 +55,9 @@ def load(
         FileError: nothing is there, or it is a part of something; the message says what to open.
         CorruptFile, CorruptCheckpoint: a file's bytes are not what its format says.
         ValueError: an engine, a precision, or something to allow, that there isn't.
+        MissingDependency: the engine is TensorFlow, which isn't installed.
     """
-    if engine not in _ENGINES:
-        raise ValueError(f"engine {engine!r} doesn't exist; there are: {', '.join(_ENGINES)}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} doesn't exist; there are: {', '.join(PRECISIONS)}")
+    chosen = checked(engine, precision)
     allowed = {allow} if isinstance(allow, str) else set(allow)
     if not allowed <= _ALLOWED:
         raise ValueError(f"allow={sorted(allowed - _ALLOWED)} doesn't exist; there is: {', '.join(sorted(_ALLOWED))}")
@@ -71,6 +71,6 @@ def load(
         source = checkpoint if checkpoint is not None else file.prefix
         if source is not None and graph.index.variables:
             values = source if isinstance(source, Checkpoint) else Checkpoint(source, mapped=mapped)
-        return Instance(file, graph, values, Engine(_ENGINES[engine], precision), "io" in allowed)
+        return Instance(file, graph, values, chosen, "io" in allowed)
 
     return Model(opened(), name, opened)

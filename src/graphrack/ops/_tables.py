@@ -69,6 +69,7 @@ class Table:
         key_dtype, value_dtype: of what it maps.
         key_shape, value_shape: of one key and of one value.
         default_per_key: whether `find` takes a default value for each key, not just of that shape.
+        changes: how often its entries may have changed; 0 for a table as it was made.
     """
 
     key_shape: tuple[int, ...] = ()
@@ -80,6 +81,7 @@ class Table:
         self.key_dtype = key_dtype
         self.value_dtype = value_dtype
         self.value_shape = value_shape
+        self.changes = 0
         self._entries: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -112,6 +114,7 @@ class Table:
         entries = self._pairs(keys, values)
         with self._lock:
             self._entries.update(entries)
+            self.changes += 1
 
     def remove(self, keys: Array) -> None:
         """Takes entries out; keys that have none are passed over."""
@@ -119,12 +122,14 @@ class Table:
         with self._lock:
             for key in self._keys(keys):
                 self._entries.pop(key, None)
+            self.changes += 1
 
     def replace(self, keys: Array, values: Array) -> None:
         """What is imported in place of all that was there (a checkpoint's entries)."""
         entries = dict(self._pairs(keys, values))
         with self._lock:
             self._entries = entries
+            self.changes += 1
 
     def initialize(self, keys: Array, values: Array) -> None:
         """Fills the table once for all."""
@@ -229,6 +234,7 @@ class StaticTable(Table):
         with self._lock:
             if not self._filled:
                 self._entries, self._filled = entries, True
+                self.changes += 1
             elif len(self._entries) not in (len(pairs), len(entries)):
                 raise ValueError(
                     f"table {self.name!r} has been initialised with {len(self._entries)} entries and can't be "
@@ -325,6 +331,7 @@ class DenseTable(Table):
         }
         with self._lock:
             self._entries, self._buckets = entries, len(keys)
+            self.changes += 1
 
     def export(self) -> tuple[Array, Array]:
         """All buckets: keys [buckets, elements of a key], values [buckets, elements of a value]."""

@@ -6,14 +6,14 @@ makes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
-from graphrack.errors import GraphrackError, OpError, UninitializedError, UnsupportedOp
+from graphrack.errors import FeedError, GraphrackError, OpError, UninitializedError, UnsupportedOp
 from graphrack.graph.names import TensorName
 from graphrack.ops.runtime import Handle, RunState
 
@@ -189,6 +189,14 @@ def uninitialized(names: Any) -> UninitializedError:
     )
 
 
+def unfed_placeholders(names: Iterable[str], fetches: Iterable[Fetch]) -> FeedError:
+    """The error for placeholders that a run needs."""
+    return FeedError(
+        f"placeholders must be fed: {', '.join(repr(f'{n}:0') for n in names)}; "
+        f"fetching {', '.join(str(f) for f in fetches)} needs them"
+    )
+
+
 def missing_ops(missing: Mapping[str, Sequence[str]]) -> UnsupportedOp:
     """The error for ops that graphrack lacks, each with the nodes that use it."""
     parts = []
@@ -197,7 +205,8 @@ def missing_ops(missing: Mapping[str, Sequence[str]]) -> UnsupportedOp:
         parts.append(f"{op} ({shown}{f' and {len(nodes) - 3} more' if len(nodes) > 3 else ''})")
     return UnsupportedOp(
         f"graphrack lacks {len(missing)} op{'s' if len(missing) > 1 else ''} that this run needs: {'; '.join(parts)}"
-        "; fetch or feed tensors that don't need them, or feed what they compute"
+        "; fetch or feed tensors that don't need them, or feed what they compute; where TensorFlow is installed (pip"
+        ' install "graphrack[tensorflow]"), load(..., engine="tensorflow") runs all that it has'
     )
 
 

@@ -9,15 +9,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from graphrack.engines.interpreter.plan import Plan, uninitialized
+from graphrack.engines.interpreter.plan import uninitialized
 from graphrack.errors import PermissionDenied
 from graphrack.ops.runtime import CheckpointSource, Handle
 
 _R = TypeVar("_R")
+
+
+class Executable(Protocol):
+    """What a state executes: a plan, whoever runs it; see `Plan`."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether running it changes variables or other resources."""
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether it looks at the model's state beyond the variables' values."""
+
+    @property
+    def permission(self) -> str:
+        """What to tell a caller who has not permitted what it does outside of the process; or ""."""
+
+    def run(self, feeds: Sequence[Any], values: dict[str, Any], state: Any) -> list[Any]:
+        """Runs it once; what it writes is in `values` afterwards."""
 
 
 class ModelState:
@@ -38,7 +57,7 @@ class ModelState:
         self.per_node: dict[str, Any] = {}
         self.lock = threading.RLock()
 
-    def execute(self, plan: Plan, feeds: Sequence[Any], access: Access) -> list[Any]:
+    def execute(self, plan: Executable, feeds: Sequence[Any], access: Access) -> list[Any]:
         """Runs a plan on these variables; what it writes appears all at once when it has ended well."""
         access.check(plan)
         if not plan.writes:
@@ -80,7 +99,7 @@ class Access:
         self.files = files
         self.io = io
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: Executable) -> None:
         """Raises `PermissionDenied` where a plan would do what this doesn't permit."""
         if plan.permission and not self.io:
             raise PermissionDenied(plan.permission)
@@ -118,6 +137,10 @@ class Run:
     def resource(self, handle: Handle, make: Callable[[], _R]) -> _R:
         """A resource that is no variable, made on first use."""
         return _kept(self._model.resources, handle.key, make, self._model.lock)
+
+    def found(self, key: str) -> Any:
+        """A resource that is there by now; None where there is none."""
+        return self._model.resources.get(key)
 
     def per_node(self, node_name: str, make: Callable[[], _R]) -> _R:
         """Something that one node keeps from run to run."""
