@@ -151,6 +151,8 @@ class Functions:
 
 def _truth(value: Any) -> bool:
     """A condition as TensorFlow takes it: a scalar is true unless zero or empty text, a tensor unless empty."""
+    if value.__class__ is np.bool_:
+        return bool(value)
     array = np.asarray(value)
     if array.ndim:
         return array.size > 0

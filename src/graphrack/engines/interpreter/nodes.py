@@ -235,6 +235,8 @@ class NodeCompiler:
             kernel = self.functions.kernel(node)
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node)]
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+        elif op_name == "NoOp" and (self.flow is None or not self.flow.contexts[name]):
+            pass  # it is there for the order of others
         elif op_name == "Identity" and (self.passes_reference(node) or self.passes_value(node)):
             pass
         elif op_name != "ReadVariableOp" or not self.hoisted(node):
@@ -319,7 +321,8 @@ class NodeCompiler:
             self.add(steps.no_output(kernel, slots), node, slots, ())
         elif op.outputs == 1:
             output = self.output_slot(name, 0)
-            self.add(steps.one_output(kernel, slots, output), node, slots, (output,))
+            step = steps.elementwise(kernel, slots, output, self.constants)
+            self.add(step or steps.one_output(kernel, slots, output), node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
                 self.refer(output, self.slots[inputs[op.ref_inputs[0]]])

@@ -7,7 +7,8 @@ that occur most have closures of their own, since this is what a small model's r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,50 @@ def one_output(kernel: Kernel, inputs: Sequence[int], output: int) -> Step:
 
         def step(frame: Frame) -> None:
             frame[output] = kernel(*[frame[i] for i in slots])
+
+    return step
+
+
+# Of two of NumPy's scalars an operator gives the same as the function, in a tenth of the time.
+_OPERATORS: dict[Any, Callable[[Any, Any], Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.less: operator.lt,
+    np.less_equal: operator.le,
+    np.greater: operator.gt,
+    np.greater_equal: operator.ge,
+    np.equal: operator.eq,
+    np.not_equal: operator.ne,
+    np.logical_and: operator.and_,
+    np.logical_or: operator.or_,
+}
+
+
+def elementwise(kernel: Any, inputs: Sequence[int], output: int, constants: Mapping[int, Any]) -> Step | None:
+    """A step for a function of NumPy's of two operands that has an operator; None for any other.
+
+    Counters of loops, losses and learning rates are scalars, which are quick only by operators; of a scalar and an
+    array these are slower, and of arrays as quick.
+    """
+    by_operator = _OPERATORS.get(kernel) if len(inputs) == 2 else None
+    if by_operator is None:
+        return None
+    a, b = inputs
+    constant = constants.get(b)
+    if isinstance(constant, (np.ndarray, np.generic)) and not constant.ndim and constant.dtype.kind in "biufc":
+        array, scalar = np.asarray(constant), constant[()]
+
+        def step(frame: Frame) -> None:
+            x = frame[a]
+            frame[output] = kernel(x, array) if x.__class__ is np.ndarray else by_operator(x, scalar)
+
+    else:
+
+        def step(frame: Frame) -> None:
+            x, y = frame[a], frame[b]
+            frame[output] = by_operator(x, y) if x.__class__ is y.__class__ else kernel(x, y)
 
     return step
 
