@@ -53,6 +53,7 @@ class Plan:
         "_fetch_slots",
         "_fetches",
         "_places",
+        "_result_slots",
         "_shared_slots",
         "_steps",
         "_template",
@@ -90,6 +91,7 @@ class Plan:
         self._feed_slots = tuple(feed_slots)
         self._fetches = tuple(fetches)
         self._fetch_slots = tuple(fetch_slots)
+        self._result_slots = tuple(slot for slot in fetch_slots if slot is not None)
         # A fetch may come out as the very array of a constant, a variable or a feed (by an Identity, say).
         arrays = (s for s in constant_slots if isinstance(template[s], np.ndarray) and template[s].ndim)
         self._shared_slots = (*(r.slot for r in reads), *feed_slots, *arrays)
@@ -133,7 +135,7 @@ class Plan:
         for slot, value in zip(self._feed_slots, arguments, strict=True):
             frame[slot] = value
         self._go(frame)
-        return [frame[slot] for slot in self._fetch_slots if slot is not None]
+        return [frame[slot] for slot in self._result_slots]
 
     def _go(self, frame: Frame) -> None:
         step: Step | None = None
