@@ -26,7 +26,7 @@ def widened(T: DType, kernel: Kernel) -> Kernel:
     narrow = T.numpy
 
     def widen(value: Any) -> Any:
-        return value.astype(np.float32) if value.dtype == narrow else value
+        return value.astype(np.float32) if getattr(value, "dtype", None) == narrow else value
 
     def rounded(result: Any) -> Any:
         return result.astype(narrow) if result.dtype == np.float32 else result

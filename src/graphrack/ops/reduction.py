@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +14,7 @@ from graphrack.formats.dtypes import INT64, DType
 from graphrack.ops._arguments import axis_of, scalar
 from graphrack.ops.arithmetic import truncate_divide
 from graphrack.ops.precision import widened
-from graphrack.ops.registry import Kernel, specialized
+from graphrack.ops.registry import Kernel, Prepared, specialized
 from graphrack.ops.runtime import Array
 
 # NumPy's stubs know keepdims as a literal only.
@@ -97,48 +98,51 @@ def highest(dtype: np.dtype[Any]) -> Any:
     return dtype.type(np.iinfo(dtype).max if dtype.kind in "iu" else math.inf)
 
 
+def _reduction(T: DType, reduce: Callable[[Array, tuple[int, ...]], Any]) -> Kernel:
+    """The kernel for a function of a tensor and axes that is right for float32 and wider."""
+    return Prepared(widened(T, reduce), slice(1, None), _axes)
+
+
 @specialized("Sum")
 def Sum(*, T: DType, keep_dims: bool = False) -> Kernel:
     if _is_float(T):
         # For half TensorFlow rounds partial sums, in an order that depends on shapes and threads; here
         # sums are taken in float32 and rounded once.
-        return widened(T, lambda x, indices: float_sum(x, _axes(indices), keep_dims) if indices.size else x)
+        return _reduction(T, lambda x, axes: float_sum(x, axes, keep_dims) if axes else x)
     # NumPy alone would sum small integers in larger ones.
-    return lambda x, indices: _add(x, _axes(indices), x.dtype, keepdims=keep_dims)
+    return _reduction(T, lambda x, axes: _add(x, axes, x.dtype, keepdims=keep_dims))
 
 
 @specialized("Mean")
 def Mean(*, T: DType, keep_dims: bool = False) -> Kernel:
     of_none = 1 if T.numpy.kind == "c" else 0  # NaN, but zero of complex numbers
 
-    def mean(x: Array, indices: Array) -> Any:
-        axes = _axes(indices)
+    def mean(x: Array, axes: tuple[int, ...]) -> Any:
         return float_sum(x, axes, keep_dims) / (_count(x, axes) or of_none)
 
     # Means of integers are rounded towards zero; their sums wrap around in 64 bits.
     dtype = T.numpy
     wide = np.uint64 if dtype.kind == "u" else np.int64
 
-    def integer_mean(x: Array, indices: Array) -> Any:
-        axes = _axes(indices)
+    def integer_mean(x: Array, axes: tuple[int, ...]) -> Any:
         total = _add(x, axes, wide, keepdims=keep_dims)
         return truncate_divide(total, wide(_count(x, axes) or 1)).astype(dtype)
 
-    return widened(T, mean) if _is_float(T) else integer_mean
+    return _reduction(T, mean if _is_float(T) else integer_mean)
 
 
 @specialized("Prod")
 def Prod(*, T: DType, keep_dims: bool = False) -> Kernel:
-    return widened(T, lambda x, indices: _multiply(x, _axes(indices), x.dtype, keepdims=keep_dims))
+    return _reduction(T, lambda x, axes: _multiply(x, axes, x.dtype, keepdims=keep_dims))
 
 
 def _extreme(reduce: Kernel, identity: Any, keep: bool) -> Kernel:
-    def run(x: Array, indices: Array) -> Any:
+    def run(x: Array, axes: tuple[int, ...]) -> Any:
         if x.size:
-            return reduce(x, _axes(indices), keepdims=keep)
-        return reduce(x, _axes(indices), keepdims=keep, initial=identity)
+            return reduce(x, axes, keepdims=keep)
+        return reduce(x, axes, keepdims=keep, initial=identity)
 
-    return run
+    return Prepared(run, slice(1, None), _axes)
 
 
 @specialized("Max")
@@ -153,25 +157,25 @@ def Min(*, T: DType, keep_dims: bool = False) -> Kernel:
 
 @specialized("All")
 def All(*, keep_dims: bool = False) -> Kernel:
-    return lambda x, indices: _and(x, _axes(indices), keepdims=keep_dims)
+    return Prepared(lambda x, axes: _and(x, axes, keepdims=keep_dims), slice(1, None), _axes)
 
 
 @specialized("Any")
 def Any_(*, keep_dims: bool = False) -> Kernel:
-    return lambda x, indices: _or(x, _axes(indices), keepdims=keep_dims)
+    return Prepared(lambda x, axes: _or(x, axes, keepdims=keep_dims), slice(1, None), _axes)
 
 
 @specialized("EuclideanNorm")
 def EuclideanNorm(*, T: DType, keep_dims: bool = False) -> Kernel:
-    def norm(x: Array, indices: Array) -> Any:
-        return np.sqrt(float_sum(x * np.conjugate(x), _axes(indices), keep_dims))
+    def norm(x: Array, axes: tuple[int, ...]) -> Any:
+        return np.sqrt(float_sum(x * np.conjugate(x), axes, keep_dims))
 
     # Squares and sums wrap around; the root of a negative sum is what a cast of NaN gives.
-    def integer_norm(x: Array, indices: Array) -> Any:
-        total = _add(x * x, _axes(indices), x.dtype, keepdims=keep_dims)
+    def integer_norm(x: Array, axes: tuple[int, ...]) -> Any:
+        total = _add(x * x, axes, x.dtype, keepdims=keep_dims)
         return np.sqrt(total.astype(np.float64)).astype(x.dtype)
 
-    return widened(T, norm) if _is_float(T) else integer_norm
+    return _reduction(T, norm if _is_float(T) else integer_norm)
 
 
 def _found_nan(x: Array, axis: int, places: Array) -> bool:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from graphrack.errors import GraphError
 
 Kernel = Callable[..., Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
+_T = TypeVar("_T")
 
 MANY = -1
 """For `outputs=`: as many as attributes say; the kernel returns a list or tuple."""
@@ -42,6 +43,33 @@ FACTS = ("node_name", "input_count", "output_count")
 
 
 _PLAIN_KINDS = {bool: "bool", int: "int", float: "float", bytes: "string"}
+
+
+class Prepared:
+    """A kernel that first makes something handier of inputs which are mostly known beforehand: axes, shapes, slices.
+
+    Called as it is, it takes the op's inputs. A planner that knows those inputs has them prepared once.
+
+    Attributes:
+        kernel: takes the other inputs, then what `prepare` gives.
+        part: which inputs are prepared: from some position to the end, or from the first to some position.
+        prepare: takes these inputs; it looks at nothing else.
+    """
+
+    __slots__ = ("kernel", "part", "prepare")
+
+    def __init__(self, kernel: Kernel, part: slice, prepare: Kernel):
+        self.kernel = kernel
+        self.part = part
+        self.prepare = prepare
+
+    def __call__(self, *inputs: Any) -> Any:
+        """What the op gives."""
+        return self.kernel(*self.others(inputs), self.prepare(*inputs[self.part]))
+
+    def others(self, inputs: Sequence[_T]) -> Sequence[_T]:
+        """The inputs that are not prepared."""
+        return inputs[self.part.stop :] if self.part.start is None else inputs[: self.part.start]
 
 
 class Op:

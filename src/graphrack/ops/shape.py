@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops._arguments import axis_of, legacy_vector, sizes, vector
-from graphrack.ops.registry import op, specialized
+from graphrack.ops.registry import Kernel, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
 
-@op("Reshape")
-def Reshape(tensor: Array, shape: Array) -> Array:
-    wanted = legacy_vector("shape", shape)
-    if -1 in wanted:
-        if 0 in wanted and wanted.count(-1) == 1:
-            wanted[wanted.index(-1)] = _size_beside_zeros(tensor.shape, wanted)
-    elif wanted and min(wanted) < 0:
-        raise ValueError(f"shape must hold sizes of at least 0, or one -1, got {wanted}")
-    return tensor.reshape(wanted)
+@specialized("Reshape")
+def Reshape() -> Kernel:
+    def reshape(tensor: Array, wanted: tuple[int, ...]) -> Array:
+        if tensor.shape == wanted:
+            return tensor
+        if -1 in wanted and 0 in wanted and wanted.count(-1) == 1:
+            size = _size_beside_zeros(tensor.shape, wanted)
+            wanted = tuple([size if i == -1 else i for i in wanted])
+        return tensor.reshape(wanted)
+
+    return Prepared(reshape, slice(1, None), _wanted)
 
 
-def _size_beside_zeros(shape: tuple[int, ...], wanted: list[int]) -> int:
+def _wanted(shape: Array) -> tuple[int, ...]:
+    """The shape that is asked for; one size in it may be -1."""
+    wanted = tuple(legacy_vector("shape", shape))
+    if wanted and min(wanted) < 0 and -1 not in wanted:
+        raise ValueError(f"shape must hold sizes of at least 0, or one -1, got {list(wanted)}")
+    return wanted
+
+
+def _size_beside_zeros(shape: tuple[int, ...], wanted: Sequence[int]) -> int:
     """What -1 means beside a 0: the size that fits when zeros are left out on both sides."""
     there = math.prod(size for size in shape if size)
     other = math.prod(size for size in wanted if size > 0)
     if there % other and 0 not in shape:
-        raise ValueError(f"can't reshape {shape} to {wanted}: {there} is no multiple of {other}")
+        raise ValueError(f"can't reshape {shape} to {list(wanted)}: {there} is no multiple of {other}")
     return there // other
 
 
@@ -58,9 +69,14 @@ def ExpandDims(input: Array, dim: Array) -> Any:
     return input.reshape((*input.shape[:axis], 1, *input.shape[axis:]))
 
 
-@op("Transpose")
-def Transpose(x: Array, perm: Array) -> Any:
-    return x.transpose(_permutation(perm, x.ndim))
+@specialized("Transpose")
+def Transpose() -> Kernel:
+    def transpose(x: Array, axes: list[int]) -> Any:
+        if len(axes) != x.ndim:
+            raise ValueError(f"perm must be a permutation of 0 to {x.ndim - 1} for rank {x.ndim}, got {axes}")
+        return x.transpose(axes)
+
+    return Prepared(transpose, slice(1, None), lambda perm: _permutation(perm, perm.size))
 
 
 @op("ConjugateTranspose")

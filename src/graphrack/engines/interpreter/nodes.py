@@ -19,7 +19,7 @@ from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.errors import FeedError, GraphError, GraphrackError
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.tensor import attr_value
-from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
+from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
 from graphrack.graph.names import TensorName
 from graphrack.graph.prune import needed
 from graphrack.ops import registry
@@ -227,6 +227,9 @@ class NodeCompiler:
         elif op_name in VARIABLE_NODES:
             if (name, 0) not in self.fed:
                 self.variable(node)
+        elif op_name == "TemporaryVariable":
+            if (name, 0) not in self.fed:
+                self.temporary_variable(node)
         elif op_name in PLACEHOLDERS:
             if (name, 0) not in self.fed:  # a default, not fed
                 self.slots[name, 0] = self.value_slot(inputs[0], node)
@@ -262,6 +265,13 @@ class NodeCompiler:
                 self.references[self.slots[node.name, 0]] = handle
         else:
             self.reads.append(Read(self.new_slot((node.name, 0)), declared.key, declared.name))
+
+    def temporary_variable(self, node: NodeDef) -> None:
+        """A variable of one run: its handle, until DestroyTemporaryVariable takes its value."""
+        declared = variable(node)
+        handle = Handle(f"\0temporary\0{node.name}", node.name, declared.dtype, declared.shape)
+        self.constant((node.name, 0), handle)
+        self.references[self.slots[node.name, 0]] = handle
 
     def hoisted(self, node: NodeDef) -> bool:
         """Takes a variable's value when the run starts, where nothing in it can change the value."""
@@ -321,6 +331,7 @@ class NodeCompiler:
             self.add(steps.no_output(kernel, slots), node, slots, ())
         elif op.outputs == 1:
             output = self.output_slot(name, 0)
+            kernel, slots = self.prepared(kernel, slots, node)
             step = steps.elementwise(kernel, slots, output, self.constants)
             self.add(step or steps.one_output(kernel, slots, output), node, slots, (output,))
             if op.ref_output:
@@ -337,6 +348,29 @@ class NodeCompiler:
         if op.impure or not op.outputs or op.ref_inputs:
             return False
         return any(s in self.facts for s in slots) and all(s in self.facts or s in self.constants for s in slots)
+
+    def prepared(self, kernel: registry.Kernel, slots: list[int], node: NodeDef) -> tuple[registry.Kernel, list[int]]:
+        """A kernel that finds prepared what can be, and the slots of its inputs.
+
+        What depends on constants is prepared now, what depends on shapes where these are new.
+        """
+        if not isinstance(kernel, registry.Prepared) or (self.flow is not None and self.flow.contexts[node.name]):
+            return kernel, slots
+        part, prepare = slots[kernel.part], kernel.prepare
+        others = list(kernel.others(slots))
+        if all(slot in self.constants for slot in part):
+            try:
+                value = prepare(*[self.constants[slot] for slot in part])
+            except Exception:  # the run tells
+                return kernel, slots
+            return kernel.kernel, [*others, self.new_slot(None, value)]
+        facts = [slot for slot in part if slot in self.facts]
+        if len(facts) + sum(slot in self.constants for slot in part) < len(part):
+            return kernel, slots
+        ready = self.new_slot(None)
+        step = steps.remembering(lambda *inputs: (prepare(*inputs),), part, facts, [(0, ready)])
+        self.add(step, node, part, (ready,))
+        return kernel.kernel, [*others, ready]
 
     def refer(self, slot: int, source: int) -> None:
         """Makes a slot a reference to the variable that another slot refers to."""

@@ -136,29 +136,47 @@ def remembering(
         outputs: the index of each used value, and its slot.
     """
     slots, watched, used = tuple(inputs), tuple(facts), tuple(outputs)
-    known: Sequence[tuple[int, Any]] = [(watched[0], DEAD)]
-    given: Sequence[tuple[int, Any]] = ()
-    last = known, given  # of one run: another thread may replace it meanwhile
 
-    def step(frame: Frame) -> None:
-        nonlocal last
-        known, given = last
-        for slot, value in known:
-            if frame[slot] is not value:
-                break
-        else:
-            for slot, value in given:
-                frame[slot] = value
-            return
+    def compute(frame: Frame) -> tuple[list[Any], bool]:
+        """The used values, and whether they are small enough to be remembered."""
         results = kernel(*[frame[i] for i in slots])
-        given = [(slot, results[index]) for index, slot in used]
-        for slot, value in given:
-            frame[slot] = value
-        arrays = [value for _, value in given if isinstance(value, np.ndarray)]
-        if sum([value.nbytes for value in arrays]) <= _MAX_REMEMBERED_BYTES:
+        given = [results[index] for index, _ in used]
+        arrays = [value for value in given if isinstance(value, np.ndarray)]
+        small = sum([value.nbytes for value in arrays]) <= _MAX_REMEMBERED_BYTES
+        if small:
             for value in arrays:
                 value.flags.writeable = False
-            last = [(slot, frame[slot]) for slot in watched], given
+        return given, small
+
+    # What was known and given last is one pair: another thread may replace it meanwhile.
+    if len(watched) == len(used) == 1:
+        (fact,), ((_, output),) = watched, used
+        one: tuple[Any, Any] = DEAD, None
+
+        def step(frame: Frame) -> None:
+            nonlocal one
+            known, value = one
+            found = frame[fact]
+            if found is not known:
+                (value,), small = compute(frame)
+                if small:
+                    one = found, value
+            frame[output] = value
+
+    else:
+        last: tuple[list[tuple[int, Any]], list[Any]] = [(watched[0], DEAD)], []
+
+        def step(frame: Frame) -> None:
+            nonlocal last
+            known, given = last
+            for slot, value in known:
+                if frame[slot] is not value:
+                    given, small = compute(frame)
+                    if small:
+                        last = [(slot, frame[slot]) for slot in watched], given
+                    break
+            for (_, output), value in zip(used, given, strict=True):
+                frame[output] = value
 
     return step
 
