@@ -12,8 +12,9 @@ resources (handles):
     what passes handles or references on     the same for values: Identity, Switch, Merge, Enter, …
     If, While, Case, calls                   the same with functions made anew, which take values for handles
 
-Control inputs go, but for those that put nodes into branches and loops of TensorFlow 1 (see `gates`), and those
-of NoOps. Devices go, and wishes to stand beside other nodes. Branches of known predicates are taken.
+Control inputs go, but for those that put nodes into branches and loops of TensorFlow 1 (see `gates`), those by which
+loops keep values for their gradients, and those of NoOps. Devices go, and wishes to stand beside other nodes. Branches
+of known predicates are taken.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ _INITIALIZERS = frozenset(
     ("InitializeTable", "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2",
      "LookupTableImport", "LookupTableImportV2")
 )  # fmt: skip
+# A loop's counter waits for its pushes, and the gradient's for a trigger that waits for its pops.
+_STACK_ORDER = frozenset(("StackPush", "StackPushV2", "ControlTrigger"))
 _RESTORES = frozenset(("RestoreV2", "Restore", "RestoreSlice"))
 
 
@@ -173,7 +176,8 @@ def _needed(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str], g
             found[name] = [f"^{parse_input(t)[0]}" for t in data] if gates.of(name) else []
             data = []
         else:
-            found[name] = list(node.input) if node.op == "NoOp" else gates.controls(node)
+            controls = node.op in ("NoOp", "ControlTrigger")
+            found[name] = list(node.input) if controls else _controls(nodes, node, gates)
         for text in (*data, *found[name]):
             source = parse_input(text)[0]
             if source not in nodes:
@@ -183,6 +187,16 @@ def _needed(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str], g
                 )
             stack.append(source)
     return {name: found[name] for name in nodes if name in found}
+
+
+def _controls(nodes: Mapping[str, NodeDef], node: NodeDef, gates: Gates) -> list[str]:
+    """The control inputs that a node keeps: gates, and what orders a loop's stacks for its gradient's loop."""
+    kept = gates.controls(node)
+    for text in node.input:
+        source = nodes.get(text[1:]) if text.startswith("^") else None
+        if source is not None and source.op in _STACK_ORDER and text not in kept:
+            kept.append(text)
+    return kept
 
 
 def _table_initializers(nodes: Mapping[str, NodeDef], kept: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graphrack.formats.dtypes import VARIANT, DType, from_numpy
 from graphrack.ops._arguments import scalar
 from graphrack.ops.registry import op
@@ -62,7 +64,8 @@ def StackV2(max_size: Array, *, node_name: str, elem_type: DType, stack_name: by
 @op("StackPush", "StackPushV2", impure=True)
 def StackPush(handle: Any, elem: Any) -> Any:
     stack, values = _opened(handle)
-    if getattr(elem, "dtype", stack.numpy) != stack.numpy and stack.dtype != VARIANT:
+    held = isinstance(elem, (np.ndarray, np.generic))  # no handle of a TensorArray, say
+    if held and elem.dtype != stack.numpy and stack.dtype != VARIANT:
         raise ValueError(f"stack {stack.name!r} holds {stack.dtype}, the value is {from_numpy(elem.dtype)}")
     if stack.limit is not None and len(values) >= stack.limit:
         raise ValueError(f"stack {stack.name!r} holds {len(values)} values and has a max_size of {stack.limit}")

@@ -41,6 +41,7 @@ _LEAST_INPUTS = {
     **dict.fromkeys(("NextIteration", "RefNextIteration"), 1),
     **dict.fromkeys(("Switch", "RefSwitch", "_SwitchN"), 2),
 }
+_SWITCHES = control_flow.SWITCHES | {"_SwitchN"}
 _MARK = -1  # the output number under which a node's mark (that it ran) has its slot
 
 
@@ -198,16 +199,21 @@ class NodeCompiler:
     def watched(self, node: NodeDef) -> list[int]:
         """The slots that are dead where a node in a branch doesn't run."""
         assert self.flow is not None
-        found = []
-        for source in self.work.inputs[node.name]:
-            if source not in self.fed and self.flow.of_tensor(source):
-                found.append(self.slots[source])
+        found = self.maybe_dead(node.name)
         for name in self.work.controls.get(node.name, ()):
-            if self.flow.contexts[name]:
+            if self.flow.contexts[name] and self.index.nodes[name].op in _SWITCHES:
+                found += self.maybe_dead(name)  # it has run, whichever of its outputs is dead
+            elif self.flow.contexts[name]:
                 slot = self.slots.get((name, _MARK), self.slots.get((name, 0)))
                 if slot is not None:
                     found.append(slot)
         return found
+
+    def maybe_dead(self, name: str) -> list[int]:
+        """The slots of those of a node's inputs that may be dead."""
+        assert self.flow is not None
+        sources = self.work.inputs[name]
+        return [self.slots[s] for s in sources if s not in self.fed and self.flow.of_tensor(s)]
 
     def mark(self, node: NodeDef) -> int | None:
         """A slot that says whether a node in a branch ran, where another waits for it and no output tells."""
@@ -331,9 +337,9 @@ class NodeCompiler:
             self.add(steps.no_output(kernel, slots), node, slots, ())
         elif op.outputs == 1:
             output = self.output_slot(name, 0)
-            kernel, slots = self.prepared(kernel, slots, node)
-            step = steps.elementwise(kernel, slots, output, self.constants)
-            self.add(step or steps.one_output(kernel, slots, output), node, slots, (output,))
+            kernel, ready = self.prepared(kernel, slots, node)
+            step = steps.elementwise(kernel, ready, output, self.constants)
+            self.add(step or steps.one_output(kernel, ready, output), node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
                 self.refer(output, self.slots[inputs[op.ref_inputs[0]]])
