@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from graphrack.deriving import current_values, derived
+from graphrack.engines.choice import Engine
 from graphrack.engines.feeds import converter
+from graphrack.engines.interpreter.functions import reaches
 from graphrack.errors import FeedError, GraphError, UnknownName, closest
 from graphrack.formats.dtypes import RESOURCE, UNKNOWN, VARIANT, DType, from_numpy
 from graphrack.formats.graph_files import made_in_memory
@@ -77,7 +79,8 @@ def bound(model: Model, replacements: Mapping[Any, Any], scope: str) -> Model:
     carry(old, result, renamed, rename_input=renamed_input, replaced=placeholders)
     _fit_signatures(index, result, placeholders.values())
     assets = {found: path for name, path in file.assets.items() if (found := renamed(name)) is not None}
-    inner = derived(model.name, made_in_memory(result, file, assets), current_values(instance))
+    made_file = made_in_memory(result, file, assets)
+    inner = derived(model.name, made_file, current_values(instance), instance.engine, instance.access.io)
     return inner if not scope else _together(model.name, [_Part(scope, inner)], {}, {}, "{}")
 
 
@@ -211,7 +214,8 @@ def merge(
     Names can't clash: operations, variables, resources that are shared by name and loops' frames get the scope
     before their names, functions new names where two graphs mean different ones by one. Signatures come along as
     `scope/key`, collections with their items' new names, variables with their values. The merged model runs,
-    restores, saves, freezes and exports as any other; it shares nothing with the given ones.
+    restores, saves, freezes and exports as any other; it shares nothing with the given ones. It runs by the engine
+    that they have in common, else by `auto`; it may read and write files where each model might whose graph could.
 
     Attributes:
         models: by scope.
@@ -315,7 +319,29 @@ def _together(name: str, parts: list[_Part], share: Mapping[str, Iterable[Any]],
     state = _values(parts, values, index)
     if index.variables:
         result.saver_def.CopyFrom(add_saver(graph, index.variables.values(), slices))
-    return derived(name, made_in_memory(result, like._instance.file, assets), state)
+    file = made_in_memory(result, like._instance.file, assets)
+    return derived(name, file, state, _common_engine(parts), _all_permitted(parts))
+
+
+def _common_engine(parts: list[_Part]) -> Engine:
+    """What all of the models are run by, in name and precision; the defaults where they differ."""
+    engines = [part.model._instance.engine for part in parts]
+    names, precisions = {e.name for e in engines}, {e.precision for e in engines}
+    default = Engine()
+    return Engine(
+        names.pop() if len(names) == 1 else default.name,
+        precisions.pop() if len(precisions) == 1 else default.precision,
+    )
+
+
+def _all_permitted(parts: list[_Part]) -> bool:
+    """Whether the ops of the merged model may read and write files.
+
+    A permission is the caller's word for one model's graph. So the merged model has it where each model either had
+    it, or has no node that could make use of it: else the nodes of one would do what was permitted to another's.
+    """
+    able = [part.model._instance for part in parts if reaches(part.model._instance.graph.index)]
+    return all(i.access.io for i in able) and any(part.model._instance.access.io for part in parts)
 
 
 def _named_but_saver(meta_graph: MetaGraphDef | None) -> set[str]:

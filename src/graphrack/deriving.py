@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from graphrack.engines.choice import Engine
 from graphrack.errors import UnknownName, UnsupportedOp, closest
 from graphrack.formats.graph_files import ModelFile, made_in_memory
 from graphrack.formats.protos.graph_pb2 import NodeDef
@@ -25,15 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["current_values", "derived", "frozen", "graph_names"]
 
 
-def derived(name: str, file: ModelFile, values: Mapping[str, Any]) -> Model:
+def derived(name: str, file: ModelFile, values: Mapping[str, Any], engine: Engine, io: bool) -> Model:
     """A model of a graph that was made in memory, with its variables' values by key.
 
     Arrays are shared: they are never written in place, and each model replaces its own.
+
+    Attributes:
+        engine: what its runs use: that of the model it is made from.
+        io: whether its ops may read and write files: what was permitted to the model it is made from, whose nodes
+            these are.
     """
     from graphrack.model import Model
 
     def opened() -> Instance:
-        instance = Instance(file, shared_graph(file), None)
+        instance = Instance(file, shared_graph(file), None, engine, io)
         instance.state.values = dict(values)
         return instance
 
@@ -113,4 +119,5 @@ def frozen(model: Model, outputs: Any, fold: bool) -> Model:
         init = unique("init_tables", names)
         graph_def.node.add(name=init, op="NoOp", input=[f"^{n}" for n in made.table_initializers])
         result.collection_def["saved_model_main_op"].node_list.value.append(init)
-    return derived(model.name, made_in_memory(result, instance.file, assets), {})
+    file = made_in_memory(result, instance.file, assets)
+    return derived(model.name, file, {}, instance.engine, instance.access.io)

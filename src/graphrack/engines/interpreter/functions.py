@@ -37,13 +37,26 @@ FUNCTION_OPS: dict[str, tuple[str, ...]] = {
 }
 """Ops that run functions, and the attributes that name these."""
 
-PLANNED = PLACEHOLDERS | REF_VARIABLES | RESOURCE_VARIABLES | CONTROL_FLOW | {"Const"}
+PLANNED = PLACEHOLDERS | REF_VARIABLES | RESOURCE_VARIABLES | CONTROL_FLOW | {"Const", "TemporaryVariable"}
 """Ops that the compiler itself turns into slots and steps."""
 
 
 def has_op(name: str) -> bool:
     """Whether graphrack runs nodes of that op."""
     return name in PLANNED or name in FUNCTION_OPS or registry.lookup(name) is not None
+
+
+def reaches(index: GraphIndex) -> bool:
+    """Whether a node of a graph, or of a function of its library, might read or write files if it were permitted."""
+    for name in index.ops:
+        op = registry.lookup(name)
+        if name in FILLED_BY_FILE or (op is not None and op.io) or (op is None and not has_op(name)):
+            return True
+    return False
+
+
+FILLED_BY_FILE = frozenset(("InitializeTableFromTextFile", "InitializeTableFromTextFileV2"))
+"""Ops that fill tables from files, whose names are looked at when they run: assets are permitted."""
 
 
 CompileBody = Callable[[GraphIndex, Sequence[Fetch], Sequence[TensorName], "Functions"], Plan]

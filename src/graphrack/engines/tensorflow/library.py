@@ -20,6 +20,7 @@ _MISSING = (
 # Placement, and what was once inferred: both may name what is not there any more.
 _DROPPED_ATTRIBUTES = ("_class", "_output_shapes")
 _NODE = re.compile(r"\{\{node ([^}]+)\}\}|\{\{function_node [^}]+\}\}|[Nn]ode '([^']+)'")
+_REMOVED = re.compile(r"Op (\w+) is not available in GraphDef version")
 _MAX_LEFT_OUT = 200
 
 
@@ -73,10 +74,13 @@ def imported(graph_def: GraphDef) -> tuple[Any, dict[str, str]]:
         except (ValueError, tf.errors.OpError) as error:
             text = str(error)
             names = {node.name for node in theirs.node}
-            found = [name for match in _NODE.findall(text) for name in match if name in names]
+            found = [name for match in _NODE.findall(text) for name in match if name in names][:1]
+            removed = _REMOVED.search(text)
+            if removed is not None:
+                found = [node.name for node in theirs.node if node.op == removed[1]]
             if not found or len(left_out) > _MAX_LEFT_OUT:
                 raise GraphError(f"TensorFlow {tf.__version__} doesn't take the graph: {first_lines(text)}") from error
-            left_out[found[0]] = first_lines(text)
+            left_out.update(dict.fromkeys(found, first_lines(text)))
         else:
             return graph, left_out
 
@@ -87,7 +91,9 @@ def first_lines(text: str) -> str:
     text = re.split(r"\n\s*\[\[|\n\nOriginal stack trace|\n\nErrors may have originated|\n\t? ?\[Op:", text)[0]
     lines = (line.strip() for line in text.splitlines())
     kept = (
-        line for line in lines if line and not re.match(r"Detected at node|<stack traces|Graph execution|File ", line)
+        line
+        for line in lines
+        if line and not re.match(r"Detected at node|<stack traces|Graph execution|File |Node: ", line)
     )
     return " ".join(kept).rstrip(".")
 

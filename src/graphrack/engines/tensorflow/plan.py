@@ -14,11 +14,11 @@ import numpy as np
 
 from graphrack.engines.interpreter import compiler, outside
 from graphrack.engines.interpreter.control_flow import CONTROL_FLOW
-from graphrack.engines.interpreter.functions import FUNCTION_OPS
+from graphrack.engines.interpreter.functions import FILLED_BY_FILE, FUNCTION_OPS
 from graphrack.engines.interpreter.plan import Fetch, missing_ops, unfed_placeholders
 from graphrack.engines.interpreter.state import Run
 from graphrack.engines.tensorflow.library import definition, tensorflow
-from graphrack.engines.tensorflow.safety import FILLED_BY_FILE, kinds_of_access
+from graphrack.engines.tensorflow.safety import kinds_of_access
 from graphrack.engines.tensorflow.session import ModelSession, Place, Table, ValueOf
 from graphrack.errors import FeedError, GraphError, PermissionDenied, UnsupportedOp
 from graphrack.formats import op_table

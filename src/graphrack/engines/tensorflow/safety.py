@@ -7,7 +7,7 @@ library of ops that the program loaded, too.
 
 from __future__ import annotations
 
-from graphrack.engines.interpreter.functions import has_op
+from graphrack.engines.interpreter.functions import FILLED_BY_FILE, has_op
 from graphrack.engines.tensorflow.library import definition
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.ops.registry import lookup
@@ -33,9 +33,6 @@ _WITHIN = frozenset((
 _FAMILIES_WITHIN = ("BoostedTrees", "IsBoostedTrees")
 
 _PRINTS_TO_FILES = b"file://"
-
-FILLED_BY_FILE = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
-"""Ops that fill tables from files, whose names are looked at before they run: assets are permitted."""
 
 
 def kinds_of_access(node: NodeDef, *, in_function: bool) -> str:

@@ -113,8 +113,9 @@ class ModelSession:
     def _go(self, plan: TensorFlowPlan, feeds: Sequence[Any], values: Mapping[str, Any], state: Run) -> list[Any]:
         with self._translated(plan, values):
             fed = {self._tensor(name): value for name, value in zip(plan.feeds, feeds, strict=True)}
-            for path in self._run([self._tensor(name) for name in plan.files], fed):
-                state.file_allowed(path, "a table")
+            for paths in self._run([self._tensor(name) for name in plan.files], fed):
+                for path in np.asarray(paths, object).flat:
+                    state.file_allowed(path, "a table")
             return [_own(result) for result in self._run([self._fetched(f) for f in plan.fetches], fed)]
 
     def _run(self, fetches: Sequence[Any], fed: Mapping[Any, Any]) -> list[Any]:
