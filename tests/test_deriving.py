@@ -31,8 +31,8 @@ def file(tmp_path: Path) -> str:
 def test_what_is_frozen_or_bound_may_do_what_was_permitted_to_the_model_and_no_more(tmp_path: Path, file: str) -> None:
     allowed, refused = reading(tmp_path, allow={"io"}), reading(tmp_path)
     assert allowed.freeze("content")(path=file) == b"inside"
-    assert allowed.bind({"path": file}).run("content") == b"inside"
-    assert allowed.bind({"path": file}, scope="in").run("in/content") == b"inside"
+    assert allowed.bind({"path": file.encode()}).run("content") == b"inside"
+    assert allowed.bind({"path": file.encode()}, scope="in").run("in/content") == b"inside"
     for made in (refused.freeze("content"), refused.bind({}), refused.bind({}, scope="in")):
         with pytest.raises(gr.PermissionDenied, match="ReadFile"):
             made(path=file)
