@@ -121,7 +121,7 @@ def test_a_size_that_memory_cannot_hold_is_an_error() -> None:
         "Fill": (ints(2**31 - 1, 2**31 - 1), np.float32(1)),
     }.items():
         with pytest.raises((MemoryError, ValueError)):
-            registry.lookup(name).function(*arguments)
+            registry.lookup(name).bind("n", {}, {})(*arguments)
 
 
 def test_strings_of_rank_zero_stay_arrays() -> None:

@@ -70,13 +70,15 @@ def zeros(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     return filled(shape, b"", dtype) if dtype.hasobject else np.zeros(shape, dtype)
 
 
+_UNSIGNED = {np.dtype(f"i{size}"): np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
+
+
 def within(name: str, indices: Array, limit: int) -> None:
     """Raises `ValueError`, naming the first offender, unless all indices are in [0, limit)."""
-    if not indices.size:
+    if not indices.size or (not indices.ndim and 0 <= indices < limit):
         return
     # One reduction instead of two: negative numbers are huge when read as unsigned.
-    unsigned = indices.view(f"u{indices.dtype.itemsize}") if indices.dtype.kind == "i" else indices
-    if unsigned.max() < limit:
+    if np.maximum.reduce(indices.view(_UNSIGNED.get(indices.dtype, indices.dtype)), None) < limit:
         return
     flat = np.asarray(indices).reshape(-1)
     bad = int(np.flatnonzero((flat < 0) | (flat >= limit))[0])

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from graphrack.ops._arguments import axis_of, scalar, sizes, within, zeros
-from graphrack.ops.registry import op, register, specialized
+from graphrack.ops.registry import Prepared, op, register, specialized
 from graphrack.ops.runtime import Array
 
 
 @specialized("GatherV2")
 def GatherV2(*, batch_dims: int = 0) -> Any:
-    if batch_dims:
-        return lambda params, indices, axis: _gather_batched(params, indices, scalar("axis", axis), batch_dims)
-    return lambda params, indices, axis: _gather(params, indices, scalar("axis", axis))
+    gather = partial(_gather_batched, batch_dims=batch_dims) if batch_dims else _gather
+    return Prepared(gather, slice(2, None), lambda axis: scalar("axis", axis))
 
 
 @op("Gather")

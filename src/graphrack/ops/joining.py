@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.ops._arguments import axis_of, legacy_scalar, scalar, vector, within, zeros
-from graphrack.ops.registry import MANY, op, specialized
+from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
 
@@ -28,9 +28,12 @@ def Pack(*, axis: int = 0) -> Any:
     return pack
 
 
-@op("ConcatV2")
-def ConcatV2(*values_and_axis: Array) -> Array:
-    return _concat(values_and_axis[:-1], legacy_scalar("axis", values_and_axis[-1]))
+@specialized("ConcatV2")
+def ConcatV2() -> Any:
+    def concat(*values_and_axis: Any) -> Array:
+        return _concat(values_and_axis[:-1], values_and_axis[-1])
+
+    return Prepared(concat, slice(-1, None), lambda axis: legacy_scalar("axis", axis))
 
 
 @op("Concat")

@@ -61,12 +61,18 @@ def Squeeze(*, squeeze_dims: list[int] | None = None) -> Any:
     return squeeze
 
 
-@op("ExpandDims")
-def ExpandDims(input: Array, dim: Array) -> Any:
-    if dim.size != 1:
-        raise ValueError(f"dim must be a tensor with a single value, got shape {dim.shape}")
-    axis = axis_of(int(dim.item()), input.ndim + 1, "dim")
-    return input.reshape((*input.shape[:axis], 1, *input.shape[axis:]))
+@specialized("ExpandDims")
+def ExpandDims() -> Kernel:
+    def prepare(dim: Array) -> int:
+        if dim.size != 1:
+            raise ValueError(f"dim must be a tensor with a single value, got shape {dim.shape}")
+        return int(dim.item())
+
+    def expand(input: Array, dim: int) -> Any:
+        axis = axis_of(dim, input.ndim + 1, "dim")
+        return input.reshape((*input.shape[:axis], 1, *input.shape[axis:]))
+
+    return Prepared(expand, slice(1, None), prepare)
 
 
 @specialized("Transpose")
@@ -146,9 +152,12 @@ def _aligned(s0: Array, s1: Array) -> tuple[int, list[int], list[int]]:
     return rank, first, second
 
 
-@op("Tile")
-def Tile(input: Array, multiples: Array) -> Array:
-    times = sizes("multiples", multiples)
+@specialized("Tile")
+def Tile() -> Kernel:
+    return Prepared(_tile, slice(1, None), lambda multiples: sizes("multiples", multiples))
+
+
+def _tile(input: Array, times: list[int]) -> Array:
     shape = input.shape
     if len(times) != len(shape):
         raise ValueError(f"multiples must have one number per dimension of shape {shape}, got {times}")

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from graphrack.ops._arguments import axis_of, scalar, sizes, vector, zeros
-from graphrack.ops.registry import MANY, op, specialized
+from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
 _Index = tuple["slice | int | EllipsisType | None", ...]
+_Prepared = tuple[_Index, tuple[Array, ...]]
+"""An index, and what it was made of: begin, end and strides."""
+_Masks = tuple[int, int, int, int, int]
 
 
 @specialized("StridedSlice")
@@ -25,16 +28,24 @@ def StridedSlice(
 ) -> Any:
     masks = (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
 
-    def strided_slice(input: Array, begin: Array, end: Array, strides: Array) -> Array:
-        return input[_strided_index(input.shape, begin, end, strides, masks)]
+    def strided_slice(input: Array, prepared: _Prepared) -> Array:
+        return _part(input, prepared, masks)
 
-    return strided_slice
+    return Prepared(strided_slice, slice(1, None), lambda *given: (strided_index(None, *given, masks), given))
 
 
-def _strided_index(
-    shape: tuple[int, ...], begin: Array, end: Array, strides: Array, masks: tuple[int, int, int, int, int]
-) -> _Index:
+def _part(value: Array, prepared: _Prepared, masks: _Masks) -> Array:
+    index, given = prepared
+    try:
+        return value[index]
+    except IndexError:
+        return value[strided_index(value.shape, *given, masks)]  # which tells what is wrong
+
+
+def strided_index(shape: tuple[int, ...] | None, begin: Array, end: Array, strides: Array, masks: _Masks) -> _Index:
     """StridedSlice's specification as a NumPy index (views only, never a bare element).
+
+    Without a shape it isn't looked at whether the index fits one; NumPy does where it is used.
 
     Per position the ellipsis mask goes before the new-axis mask and that before the shrink mask. What
     begin and end mean (from the back when negative, clamped) is what Python's slices mean by them.
@@ -45,7 +56,7 @@ def _strided_index(
             f"begin, end and strides must have one length, got {len(begins)}, {len(ends)} and {len(steps)}"
         )
     begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask = masks
-    count, rank = len(begins), len(shape)
+    count, rank = len(begins), 0 if shape is None else len(shape)
     if ellipsis_mask & (ellipsis_mask - 1):
         raise ValueError("multiple ellipses in the slice specification (ellipsis_mask) are not allowed")
     ellipses = ellipsis_mask & (1 << count) - 1
@@ -59,17 +70,17 @@ def _strided_index(
             axis = max(axis, rank - later)
         elif new_axis_mask & bit:
             index.append(None)
-        elif axis >= rank:
+        elif shape is not None and axis >= rank:
             raise ValueError(f"slice specification takes more than the {rank} dimensions of shape {shape}")
         else:
             step = steps[i]
             if step == 0:
                 raise ValueError(f"strides[{i}] must be non-zero")
             if shrink_axis_mask & bit:
-                at, size = begins[i], shape[axis]
+                at = begins[i]
                 if step < 0:
                     raise ValueError(f"strides[{i}] must be positive for a shrunk axis, got {step}")
-                if not -size <= at < size:
+                if shape is not None and not -shape[axis] <= at < shape[axis]:
                     raise ValueError(f"slice index {at} of dimension {axis} is out of bounds: {shape}")
                 index.append(at)
             else:
@@ -91,15 +102,19 @@ def StridedSliceGrad(
 ) -> Any:
     masks = (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)
 
-    def strided_slice_grad(shape: Array, begin: Array, end: Array, strides: Array, dy: Array) -> Array:
-        out = zeros(sizes("shape", shape), dy.dtype)
-        part = out[_strided_index(out.shape, begin, end, strides, masks)]
+    def strided_slice_grad(dy: Array, prepared: tuple[list[int], _Prepared]) -> Array:
+        shape, index = prepared
+        out = zeros(shape, dy.dtype)
+        part = _part(out, index, masks)
         if part.shape != dy.shape:
             raise ValueError(f"dy must have the slice's shape {part.shape}, got {dy.shape}")
         part[...] = dy
         return out
 
-    return strided_slice_grad
+    def prepare(shape: Array, *given: Array) -> tuple[list[int], _Prepared]:
+        return sizes("shape", shape), (strided_index(None, *given, masks), given)
+
+    return Prepared(strided_slice_grad, slice(None, 4), prepare)
 
 
 @op("Slice")
@@ -121,8 +136,8 @@ def Slice(input: Array, begin: Array, size: Array) -> Array:
 
 @specialized("Split", outputs=MANY)
 def Split(*, num_split: int) -> Any:
-    def split(split_dim: Array, value: Array) -> list[Array]:
-        axis = axis_of(scalar("split_dim", split_dim), value.ndim, "split_dim")
+    def split(value: Array, axis: int) -> list[Array]:
+        axis = axis_of(axis, value.ndim, "split_dim")
         each, rest = divmod(value.shape[axis], num_split)
         if rest:
             raise ValueError(
@@ -130,7 +145,7 @@ def Split(*, num_split: int) -> Any:
             )
         return _parts(value, axis, [each] * num_split)
 
-    return split
+    return Prepared(split, slice(None, 1), lambda split_dim: scalar("split_dim", split_dim))
 
 
 @op("SplitV", outputs=MANY)

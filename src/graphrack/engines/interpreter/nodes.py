@@ -345,7 +345,8 @@ class NodeCompiler:
                 self.refer(output, self.slots[inputs[op.ref_inputs[0]]])
         else:
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
-            self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+            kernel, ready = self.prepared(kernel, slots, node)
+            self.add(steps.many_outputs(kernel, ready, outputs), node, slots, [slot for _, slot in outputs])
         if op.name in _SHAPE_OPS:
             self.facts.update(self.slots[name, i] for i in self.used_outputs(node))
 
