@@ -15,6 +15,10 @@ from graphrack.formats.dtypes import FLOAT, DType
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
+Overlap = Callable[[Any, Any], Array]
+"""How far boxes overlap others, all of them given by index; indices broadcast."""
+
+_AT_A_TIME = 64  # candidates of a suppression that are compared with each other
 _CROP_BYTES = 16 << 20  # of crops computed at a time
 
 
@@ -94,38 +98,48 @@ def _corners(boxes: Array) -> tuple[Array, Array, Array, Array, Array]:
     return y1, x1, y2, x2, (y2 - y1) * (x2 - x1)
 
 
-def _overlap_of(boxes: Array) -> Callable[[int, Any], Array]:
-    """The function of one box and an index of others that gives intersection over union with each."""
+def _overlap_of(boxes: Array) -> Overlap:
+    """The function of indices of boxes that gives intersection over union."""
     y1, x1, y2, x2, area = _corners(boxes)
+    all_real = (area > 0).all()
 
-    def overlap(i: int, others: Any) -> Array:
-        height = np.minimum(y2[i], y2[others]) - np.maximum(y1[i], y1[others])
-        width = np.minimum(x2[i], x2[others]) - np.maximum(x1[i], x1[others])
+    def overlap(these: Any, others: Any) -> Array:
+        height = np.minimum(y2[these], y2[others]) - np.maximum(y1[these], y1[others])
+        width = np.minimum(x2[these], x2[others]) - np.maximum(x1[these], x1[others])
         shared = np.maximum(height, 0) * np.maximum(width, 0)
-        union = area[i] + area[others] - shared
-        real = (area[i] > 0) & (area[others] > 0)
+        union = area[these] + area[others] - shared
+        if all_real:
+            return shared / union  # type: ignore[no-any-return]
+        real = (area[these] > 0) & (area[others] > 0)
         return np.where(real, shared / np.where(real, union, 1), 0)
 
     return overlap
 
 
-def _suppressed(
-    overlap: Callable[[int, Any], Array], scores: Array, most: int, threshold: Any, least_score: Any
-) -> Array:
-    """Indices of what is kept, best first: what overlaps something better by more than the threshold goes."""
+def _suppressed(overlap: Overlap, scores: Array, most: int, threshold: Any, least_score: Any) -> Array:
+    """Indices of what is kept, best first: what overlaps something better by more than the threshold goes.
+
+    Candidates are compared with what is kept, and then among themselves, many at a time.
+    """
     candidates = np.flatnonzero(scores > least_score)
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
     kept: list[int] = []
-    while candidates.size and len(kept) < most:
-        best, candidates = int(candidates[0]), candidates[1:]
-        kept.append(best)
-        candidates = candidates[~(overlap(best, candidates) > threshold)]
+    for start in range(0, candidates.size, _AT_A_TIME):
+        block = candidates[start : start + _AT_A_TIME]
+        if kept:
+            block = block[~(overlap(block[:, None], np.array(kept)) > threshold).any(1)]
+        clashes = np.packbits(overlap(block[:, None], block) > threshold, axis=1, bitorder="little")
+        gone = 0  # as bits, one for each of the block
+        for i, (index, row) in enumerate(zip(block.tolist(), clashes, strict=True)):
+            if not gone >> i & 1:
+                if len(kept) >= most:
+                    return np.array(kept, np.int32)
+                kept.append(index)
+                gone |= int.from_bytes(row.tobytes(), "little")
     return np.array(kept, np.int32)
 
 
-def _softly_suppressed(
-    overlap: Callable[[int, Any], Array], scores: Array, most: int, sigma: Any, least_score: Any
-) -> tuple[Array, Array]:
+def _softly_suppressed(overlap: Overlap, scores: Array, most: int, sigma: Any, least_score: Any) -> tuple[Array, Array]:
     """Indices and scores of what is kept: overlaps lower a score by a factor of exp(-overlap² / 2 sigma).
 
     Soft-NMS, Bodla et al. (2017).
@@ -267,8 +281,8 @@ def NonMaxSuppressionWithOverlaps() -> Kernel:
         threshold = _scalar("NonMaxSuppressionWithOverlaps", "overlap_threshold", overlap_threshold)
         least = _scalar("NonMaxSuppressionWithOverlaps", "score_threshold", score_threshold)
 
-        def overlap(i: int, others: Any) -> Array:
-            return overlaps[others, i]  # type: ignore[no-any-return]
+        def overlap(these: Any, others: Any) -> Array:
+            return overlaps[others, these]  # type: ignore[no-any-return]
 
         return _suppressed(overlap, scores, int(most), threshold, least)
 
