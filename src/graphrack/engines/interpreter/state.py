@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 
@@ -39,6 +40,18 @@ class Executable(Protocol):
         """Runs it once; what it writes is in `values` afterwards."""
 
 
+# All states that there are, and a lock for whoever adds one or goes through them.
+_states: WeakSet[ModelState] = WeakSet()
+_states_lock = threading.Lock()
+
+
+def current_values() -> set[int]:
+    """The identities of all values that variables of any model have now."""
+    with _states_lock:
+        states = list(_states)
+    return {id(value) for state in states for value in state.values.values()}
+
+
 class ModelState:
     """What one model keeps between runs.
 
@@ -49,13 +62,15 @@ class ModelState:
         lock: held by a run that writes, for all of it.
     """
 
-    __slots__ = ("lock", "per_node", "resources", "values")
+    __slots__ = ("__weakref__", "lock", "per_node", "resources", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.resources: dict[str, Any] = {}
         self.per_node: dict[str, Any] = {}
         self.lock = threading.RLock()
+        with _states_lock:
+            _states.add(self)
 
     def execute(self, plan: Executable, feeds: Sequence[Any], access: Access) -> list[Any]:
         """Runs a plan on these variables; what it writes appears all at once when it has ended well."""

@@ -1,33 +1,46 @@
-"""A cluster as OpenVINO runs it: handed over node by node, compiled for a rank of inputs and a set of weights."""
+"""A cluster as OpenVINO runs it, and when it is compiled: for ranks of inputs and a set of weights, or for any.
+
+Weights that are compiled in run faster: a convolution by 3 to 4 times (ResNet-50, MobileNet), a matrix product by up
+to a quarter where it is small, and not at all where it is large (BERT). So the first sets of weights are compiled in.
+From the third on, a cluster without convolutions is compiled once more, with its weights as inputs, for all other
+models of its graph. One with convolutions is compiled for each model, and where one model's weights keep changing,
+as in training, only for weights that have been run with a number of times.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphrack.engines.interpreter.state import current_values
+from graphrack.engines.openvino import background
+from graphrack.engines.openvino.background import Ending, Job
+from graphrack.engines.openvino.executable import Executable, executable
 from graphrack.formats.dtypes import FLOAT, INT32, INT64, from_numpy
 
 # How many (ranks, weights) of one cluster stay compiled: models of one graph have weights of their own.
 _MAX_COMPILED = 128
+_MAX_SEEN = 4096
+# What takes weights as inputs without losing by it.
+_TAKING_ANY = frozenset(
+    ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv")
+)
+_SETS_COMPILED_IN = 2
+_CHANGES_AT_ONCE = 4
+# Compiling MobileNet, ResNet-50 or BERT takes as long as 2 to 6 runs of the interpreter.
+_RUNS_WORTH_COMPILING = 6
+# Compiling competes with the interpreter for the cores, so it begins with the second run, or after this. A process
+# that runs a model once has most likely ended by then.
+_DELAY_S = 0.2
+# Storing waits until what the process was started for has had its first runs.
+_STORE_DELAY_S = 0.5
 
-_core: Any = None
-_core_lock = threading.Lock()
-
-
-def core() -> Any:
-    """OpenVINO's Core: one for the process, which holds its plugins."""
-    global _core
-    if _core is None:
-        with _core_lock:
-            if _core is None:
-                import openvino
-
-                _core = openvino.Core()
-    return _core
+Key = tuple[Any, ...]
+"""Ranks of the inputs, and identities of the weights; or ranks, the weights' dtypes and shapes, and a third item
+where every run brings its own."""
 
 
 class Source(NamedTuple):
@@ -63,6 +76,8 @@ class ClusterProgram:
         weights: names of the values that stay as long as a model keeps its variables.
         inputs: the values that every run brings.
         outputs: tensors that others take.
+        wait: whether a run waits for what it needs compiled; else the interpreter runs until that is done.
+        precision: what it computes in, `"f32"` or `"bf16"`.
         failure: why OpenVINO can't run it, once that is known.
     """
 
@@ -73,84 +88,131 @@ class ClusterProgram:
         weights: Sequence[str],
         inputs: Sequence[Input],
         outputs: Sequence[Source],
+        *,
+        wait: bool = True,
+        precision: str = "f32",
     ):
         self.parts = tuple(parts)
         self.constants = constants
         self.weights = tuple(weights)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
+        self.wait = wait
+        self.precision = precision
         self.failure = ""
-        self._compiled: OrderedDict[Any, _Compiled] = OrderedDict()
+        self._compiled: dict[Key, Executable] = {}
+        self._failed: set[tuple[int, ...]] = set()
+        self._jobs: dict[Key, Job] = {}
+        self._seen: dict[Key, int] = {}
+        self._changes = 0
         self._lock = threading.Lock()
+        names = set(self.weights)
+        self._takes_any = all(
+            part.op in _TAKING_ANY for part in self.parts if any(source.name in names for source in part.inputs)
+        )
 
     def run(self, inputs: Sequence[Any], weights: Sequence[Any]) -> list[np.ndarray[Any, Any]] | None:
-        """The outputs; None where the interpreter has to compute them.
+        """The outputs; None where the interpreter has to compute them this time.
 
         Attributes:
             inputs: arrays in C order, none of them empty, of the dtypes that `inputs` says and of shapes that
                 fit the nodes: what calls this has seen to that.
             weights: arrays, the same ones from run to run as long as the model keeps its variables.
         """
-        if self.failure:
-            return None
-        key = (tuple(a.ndim for a in inputs), tuple(map(id, weights)))
-        compiled = self._compiled.get(key)
-        if compiled is None:
-            compiled = self._compile(key, inputs, weights)
-            if compiled is None:
+        key = (tuple([a.ndim for a in inputs]), tuple(map(id, weights)))
+        found = self._compiled.get(key)
+        if found is None:
+            found = self._missing(key, weights)
+            if found is None:
                 return None
-        return compiled.run(inputs)
+        return found.run(inputs, weights)
 
-    def _compile(self, key: Any, arrays: Sequence[Any], weights: Sequence[Any]) -> _Compiled | None:
+    def executables(self) -> list[Executable]:
+        """What is compiled."""
         with self._lock:
+            return list(self._compiled.values())
+
+    def forget(self, dropped: Executable) -> None:
+        """Lets go of something compiled; it is compiled anew, or read from the cache, when it is needed."""
+        with self._lock:
+            self._compiled = {key: found for key, found in self._compiled.items() if found is not dropped}
+
+    def with_weights_as_inputs(self, weights: Sequence[Any]) -> ClusterProgram:
+        """The same with inputs in the place of weights, of these ones' dtypes and shapes."""
+        inputs = [Input(name, w.dtype, np.shape(w)) for name, w in zip(self.weights, weights, strict=True)]
+        return ClusterProgram(self.parts, self.constants, (), [*self.inputs, *inputs], self.outputs)
+
+    # What is not compiled yet
+
+    def _missing(self, key: Key, weights: Sequence[Any]) -> Executable | None:
+        """What these weights run on, compiled now where that is waited for, or soon."""
+        ranks, patient = key[0], background.is_waiting()
+        wait = self.wait or patient
+        with self._lock:
+            if ranks in self._failed:
+                return None
+            if self._takes_any and key[1] and len(self._other_sets(key)) + self._changes >= _SETS_COMPILED_IN:
+                key = (ranks, tuple((w.dtype, np.shape(w)) for w in weights), "separate")
+            elif not patient and self._changes_too_often(key):
+                return None
             found = self._compiled.get(key)
-            if found is None and not self.failure:
-                try:
-                    found = _Compiled(self, [a.ndim for a in arrays], weights)
-                except Exception as error:  # OpenVINO's own, of many kinds: the interpreter takes over
-                    self.failure = f"{type(error).__name__}: {error}"
-                    return None
-                self._compiled[key] = found
-                while len(self._compiled) > _MAX_COMPILED:
-                    self._compiled.popitem(last=False)
-            return found
+            if found is not None:
+                return found
+            job = self._jobs.get(key)
+            if job is None or job.lost:
+                job = self._jobs[key] = Job(lambda: self._compile(key, weights, wait))
+                if not wait:
+                    background.submit(job, _DELAY_S)
+            elif not wait:
+                background.hurry(job)
+        if not wait:
+            return None
+        job.finish()
+        return self._compiled.get(key)
 
+    def _other_sets(self, key: Key) -> set[Any]:
+        """Identities of the other weights that are compiled in, or are going to be."""
+        return {other[1] for other in (*self._compiled, *self._jobs) if len(other) == 2} - {key[1]}
 
-class _Compiled:
-    """A compiled model, and the requests that are free."""
+    def _changes_too_often(self, key: Key) -> bool:
+        """Whether these weights most likely are gone before compiling them has paid.
 
-    def __init__(self, program: ClusterProgram, ranks: Sequence[int], weights: Sequence[Any]):
-        from graphrack.engines.openvino.frontend import convert
+        Lets go of what is compiled for weights that no model has any more.
+        """
+        others = self._other_sets(key)
+        if others:
+            current = current_values()
+            gone = [k for k in self._compiled if len(k) == 2 and not current.issuperset(k[1])]
+            for other in gone:
+                del self._compiled[other]
+            self._changes += len(gone)
+        if self._changes < _CHANGES_AT_ONCE:
+            return False
+        if len(self._seen) >= _MAX_SEEN:
+            self._seen.clear()
+        self._seen[key] = self._seen.get(key, 0) + 1
+        return self._seen[key] < _RUNS_WORTH_COMPILING
 
-        self._weights = list(weights)  # they are shared with OpenVINO, and their identities are the key
-        model = convert(program, ranks, dict(zip(program.weights, self._weights, strict=True)))
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
-        self._model = core().compile_model(model, "CPU", settings)
-        inputs, outputs = _positions(self._model.inputs), _positions(self._model.outputs)
-        self._inputs = [inputs.get(f"{i.name}:0") for i in program.inputs]  # None: simplified away
-        self._outputs = [outputs[f"{s.name}:{s.output}"] for s in program.outputs]
-        self._free: list[Any] = []
-
-    def run(self, arrays: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-        from openvino import Tensor
-
+    def _compile(self, key: Key, weights: Sequence[Any], wait: bool) -> None:
+        """Makes what a key asks for; where OpenVINO can't, the interpreter goes on."""
+        ranks, separate = key[0], len(key) > 2
+        found = store = None
         try:
-            request = self._free.pop()
-        except IndexError:
-            request = self._model.create_infer_request()
-        for index, array in zip(self._inputs, arrays, strict=True):
-            if index is not None:
-                request.set_input_tensor(index, Tensor(array, shared_memory=True))
-        request.infer()
-        # The request's memory is written anew by its next run.
-        results = [request.get_output_tensor(index).data.copy() for index in self._outputs]
-        self._free.append(request)
-        return results
-
-
-def _positions(ports: Sequence[Any]) -> dict[str, int]:
-    """For each tensor name of a model's inputs or outputs the position among these."""
-    return {name: i for i, port in enumerate(ports) for name in port.get_names()}
+            found, store = executable(self, ranks, weights, self.precision, separate=separate)
+        except Ending:
+            pass
+        except Exception as error:  # OpenVINO's own, of many kinds
+            self.failure = f"{type(error).__name__}: {error}"
+        with self._lock:
+            self._jobs.pop(key, None)
+            if found is not None:
+                if len(self._compiled) >= _MAX_COMPILED:
+                    del self._compiled[min(self._compiled, key=lambda k: self._compiled[k].used)]
+                self._compiled[key] = found
+            elif self.failure:
+                self._failed.add(ranks)
+        if store is not None:
+            background.submit(Job(store, last=wait), _STORE_DELAY_S)
 
 
 def can_hold(value: Any) -> bool:

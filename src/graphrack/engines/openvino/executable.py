@@ -1,0 +1,152 @@
+"""What OpenVINO has compiled a cluster to, and how it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphrack.engines.openvino import background, cache, fingerprint, runtime
+
+if TYPE_CHECKING:
+    from graphrack.engines.openvino.compiled import ClusterProgram
+
+Array = np.ndarray[Any, Any]
+
+# Runs shorter than this don't take turns: they keep one thread busy, and the next one is soon over.
+_SHORT_S = 0.002
+# Requests that are kept for the next runs; more at once are made anew.
+_MAX_FREE = os.cpu_count() or 1
+# Reading a blob back costs so much: measured for blobs of 17 to 340 MB, which take 0.02 to 0.3 s.
+_READ_S, _READ_BYTES_PER_S = 0.01, 1.2e9
+
+
+class Executable:
+    """A compiled cluster, for one rank of each input.
+
+    Attributes:
+        weights: the values that it was compiled with; empty where every run brings its own.
+        nbytes: of the values that OpenVINO keeps a copy of, in an order of its own.
+        used: when it last began to run, by the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        program: ClusterProgram,
+        model: Any,
+        weights: Sequence[Any],
+        nbytes: int,
+        *,
+        separate: bool,
+        keeps: Any = None,
+    ):
+        from openvino import Tensor
+
+        # They are shared with OpenVINO, and while they are kept nothing else gets their identities.
+        self.weights = () if separate else tuple(weights)
+        self.nbytes = nbytes
+        self.used = time.monotonic()
+        self._model = model
+        self._separate = separate
+        self._keeps = keeps  # mapped memory that OpenVINO uses in place
+        self._tensor = Tensor
+        inputs, outputs = _positions(model.inputs), _positions(model.outputs)
+        names = [given.name for given in program.inputs] + (list(program.weights) if separate else [])
+        self._inputs = tuple(inputs.get(f"{name}:0") for name in names)  # None: simplified away
+        self._outputs = tuple(outputs[f"{s.name}:{s.output}"] for s in program.outputs)
+        self._free: list[tuple[Any, list[Any]]] = []
+        self._seconds = math.inf
+
+    def run(self, arrays: Sequence[Array], weights: Sequence[Any]) -> list[Array]:
+        """The outputs, which are the caller's own."""
+        try:
+            request, bound = self._free.pop()
+        except IndexError:
+            request, bound = self._model.create_infer_request(), [None] * len(self._inputs)
+        values = (*arrays, *weights) if self._separate else arrays
+        for i, value in enumerate(values):
+            index = self._inputs[i]
+            # Weights are the same ones from run to run, and never written in place; inputs may be.
+            if index is None or (bound[i] is value and i >= len(arrays)):
+                continue
+            request.set_input_tensor(index, self._as_tensor(value))
+            bound[i] = value
+        my_turn = self._seconds > _SHORT_S and runtime.take_turn()
+        self.used = start = time.monotonic()
+        try:
+            request.infer()
+        finally:
+            if my_turn:
+                runtime.end_turn()
+        self._seconds = time.monotonic() - start
+        # The request's memory is written anew by its next run.
+        results = [request.get_output_tensor(index).data.copy() for index in self._outputs]
+        if len(self._free) < _MAX_FREE:
+            self._free.append((request, bound))
+        return results
+
+    def _as_tensor(self, value: Any) -> Any:
+        array = np.asarray(value)
+        # What may not be written is not shared by OpenVINO, though it wouldn't write it.
+        return self._tensor(array, shared_memory=array.flags.writeable and array.flags.c_contiguous)
+
+    def store(self, key: str) -> None:
+        """Puts it into the cache."""
+        cache.store(key, self._model.export_model().getbuffer())
+
+
+def executable(
+    program: ClusterProgram, ranks: Sequence[int], weights: Sequence[Any], precision: str, *, separate: bool
+) -> tuple[Executable, Callable[[], None] | None]:
+    """A cluster compiled for these ranks of inputs, or read from the cache.
+
+    Attributes:
+        weights: values to compile it with.
+        separate: don't: every run brings its own, of the same dtypes and shapes.
+
+    Returns:
+        it, and what stores it in the cache, where that is worth its while.
+
+    Raises:
+        background.Ending: the process ends meanwhile.
+        Exception: whatever OpenVINO raises for what it can't compile.
+    """
+    core, settings = runtime.core(), runtime.settings(precision)
+    nbytes = sum(np.asarray(c).nbytes for c in program.constants.values())
+    topology, kept = program, list(weights)
+    if separate:
+        topology, kept = program.with_weights_as_inputs(weights), []
+        ranks = [*ranks, *(np.ndim(w) for w in weights)]
+    nbytes += sum(w.nbytes for w in kept)
+    background.check()
+    key = None
+    if cache.folder() is not None:
+        key = fingerprint.of_cluster(topology, ranks, kept, f"{settings}\n{runtime.processor()}")
+        blob = cache.load(key)
+        if blob is not None:
+            from openvino import Tensor
+
+            with contextlib.suppress(Exception):  # sound, but not to this OpenVINO's liking: compile it anew
+                model = core.import_model(Tensor(blob, shared_memory=True), "CPU", settings)
+                return Executable(program, model, weights, nbytes, separate=separate, keeps=blob), None
+    background.check()
+    from graphrack.engines.openvino.frontend import convert
+
+    start = time.monotonic()
+    converted = convert(topology, ranks, dict(zip(topology.weights, kept, strict=True)))
+    background.check()
+    made = Executable(program, core.compile_model(converted, "CPU", settings), weights, nbytes, separate=separate)
+    seconds = time.monotonic() - start
+    if key is None or seconds < 2 * (_READ_S + nbytes / _READ_BYTES_PER_S):
+        return made, None
+    return made, lambda: made.store(key)
+
+
+def _positions(ports: Sequence[Any]) -> dict[str, int]:
+    """For each tensor name of a model's inputs or outputs the position among these."""
+    return {name: i for i, port in enumerate(ports) for name in port.get_names()}
