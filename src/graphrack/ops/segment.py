@@ -117,6 +117,10 @@ def SegmentMean(*, T: DType) -> Kernel:
     return run
 
 
+_FEW = 4096
+"""Elements that are reduced one after the other: sorting them by segment takes longer."""
+
+
 def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, identity: Any) -> Array:
     """Reduces elements of `data` by the segment that each is in.
 
@@ -137,6 +141,11 @@ def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, ident
     if chosen.size < ids.size:
         ids, rows = ids[chosen], rows[chosen]
     within("segment_ids", ids, count)
+    if rows.size <= _FEW:
+        width = math.prod(out.shape[1:])
+        places = ids if width == 1 else (ids[:, None] * np.intp(width) + np.arange(width)).reshape(-1)
+        ufunc.at(out.reshape(-1), places, rows.reshape(-1))
+        return out
     if (ids[1:] < ids[:-1]).any():
         # NumPy sorts 16-bit integers by radix, several times faster than wider ones.
         order = np.argsort(ids.astype(np.uint16) if count <= 1 << 16 else ids, kind="stable")
@@ -285,3 +294,31 @@ def SparseSegmentMeanGrad(*, T: DType) -> Kernel:
 @specialized("SparseSegmentSqrtNGrad")
 def SparseSegmentSqrtNGrad(*, T: DType) -> Kernel:
     return widened(T, _sparse_grad(np.sqrt))
+
+
+def _sparse_grad_rows(scale: Callable[[Array], Array] | None) -> Kernel:
+    """As `_sparse_grad`, for those rows alone that any segment summed; and which ones they are."""
+
+    def run(grad: Array, indices: Array, segment_ids: Array, dense_output_dim0: Array) -> tuple[Array, Array]:
+        rows, places = np.unique(indices, return_inverse=True)
+        _check_sparse("grad", grad, indices)
+        within("indices", indices, max(scalar("dense_output_dim0", dense_output_dim0), 0))
+        found = _sparse_grad(scale)(grad, places.reshape(-1), segment_ids, np.array(len(rows)))
+        return found, rows
+
+    return run
+
+
+@specialized("SparseSegmentSumGradV2", outputs=2)
+def SparseSegmentSumGradV2(*, T: DType) -> Kernel:
+    return widened(T, _sparse_grad_rows(None))
+
+
+@specialized("SparseSegmentMeanGradV2", outputs=2)
+def SparseSegmentMeanGradV2(*, T: DType) -> Kernel:
+    return widened(T, _sparse_grad_rows(np.positive))
+
+
+@specialized("SparseSegmentSqrtNGradV2", outputs=2)
+def SparseSegmentSqrtNGradV2(*, T: DType) -> Kernel:
+    return widened(T, _sparse_grad_rows(np.sqrt))

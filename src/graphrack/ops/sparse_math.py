@@ -11,6 +11,10 @@ from graphrack.ops._arguments import axis_of
 from graphrack.ops._sparse import Sparse, flat, groups, sparse, unflat, vector64
 from graphrack.ops.registry import op
 from graphrack.ops.runtime import Array
+from graphrack.ops.segment import unsorted
+
+_FEW = 4096
+"""Products that are added one after the other: to make a matrix of SciPy's takes as long as 10,000 of them."""
 
 # ---- With dense tensors ----
 
@@ -38,9 +42,12 @@ def SparseTensorDenseMatMul(
     small = b.dtype.itemsize < 4 or b.dtype.kind == "V"  # SciPy has no matrices of half precision
     if small:
         values, b = values.astype(np.float32), b.astype(np.float32)
-    from scipy.sparse import coo_matrix
+    if values.size * b.shape[1] <= _FEW:
+        product: Any = unsorted(np.add, values[:, None] * b[columns], rows, shape[0], 0)
+    else:
+        from scipy.sparse import coo_matrix
 
-    product = coo_matrix((values, (rows, columns)), shape) @ np.ascontiguousarray(b)
+        product = coo_matrix((values, (rows, columns)), shape) @ np.ascontiguousarray(b)
     return np.asarray(product).astype(a.values.dtype, copy=False)
 
 
