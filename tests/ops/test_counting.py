@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,32 @@ def test_bucketize_agrees(dtype: Any) -> None:
 
 def test_unsorted_boundaries_are_refused() -> None:
     check("Bucketize", input=np.array([1, 2], np.int32), boundaries=[5.0, 0.0], refused=True)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("weight", [np.int32, np.int64, np.float32, np.float64])
+def test_sparse_counts_agree(dtype: Any, weight: Any) -> None:
+    random = np.random.default_rng(0)
+    lengths = ((-1, -1), (10, -1), (-1, 3), (2, 9), (-1, 0), (5, 3))
+    for (least, most), kind in itertools.product(lengths, ("plain", "binary", "weighted")):
+        given = {"binary_output": kind == "binary", "minlength": least, "maxlength": most}
+
+        def weights(shape: Any, kind: str = kind) -> Any:
+            return np.asarray(random.integers(1, 5, shape if kind == "weighted" else (0,))).astype(weight)
+
+        for shape in ((6,), (2, 4), (0,), (0, 3), (2, 0), (), (1, 1, 2)):
+            values = np.asarray(random.integers(0, 6, shape)).astype(dtype)
+            check("DenseCountSparseOutput", values=values, weights=weights(shape), **given)
+        values = np.array([1, 1, 5, 3], dtype)
+        for indices, sizes in (([[0, 0], [0, 3], [2, 1], [2, 2]], [4, 4]), ([[0], [3], [5], [6]], [9])):
+            check("SparseCountSparseOutput", indices=np.array(indices), values=values, dense_shape=np.array(sizes),
+                  weights=weights((4,)), **given)  # fmt: skip
+        for splits in ([0, 2, 2, 4], [0, 2, 3], [1, 4]):
+            check("RaggedCountSparseOutput", splits=np.array(splits), values=values, weights=weights((4,)), **given)
+
+
+def test_negative_values_are_not_counted() -> None:
+    none = np.zeros(0, np.int32)
+    check("DenseCountSparseOutput", values=np.array([-1]), weights=none, binary_output=False, refused=True)
+    check("DenseCountSparseOutput", values=np.array([1]), weights=np.zeros(2, np.int32), binary_output=False,
+          refused=True)  # fmt: skip

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from ops.removed import pretend_age
 from ops.session import check_sessions
+from tensorflow.python.framework import op_def_library
+
+from graphrack.formats import dtypes
+from graphrack.ops import registry
 
 STATES = [[5, 7, 9], [-3, -1, -(2**63)], [2**63 - 1, 0, 1, 44]]
 FLOATS = [tf.float16, tf.bfloat16, tf.float32, tf.float64]
@@ -65,3 +70,25 @@ def test_what_is_no_generator_is_refused() -> None:
         "StatefulUniformInt", good, 1, True, algorithm=np.int64(1), shape=shape, minval=np.int64(3), maxval=np.int64(3)
     )
     draw("RngSkip", good, 1, True, algorithm=np.int64(1), delta=np.array([1]))
+
+
+def test_the_first_form_keeps_its_algorithm_in_the_variable() -> None:
+    def build() -> Any:
+        pretend_age(28)
+        variable = tf.Variable(np.array([1, 5, 6, 7]), use_resource=True, name="variable")
+        given = {"resource": variable.handle, "shape": tf.constant([7, 2])}
+        drawn = op_def_library.apply_op("StatefulStandardNormal", **given, dtype=tf.float32)
+        with tf.control_dependencies([drawn]):
+            return [drawn, variable.read_value()]
+
+    check_sessions(build, 2, prepare=("variable/Assign",))
+
+
+def test_ints_that_nothing_determines_differ() -> None:
+    implementation = registry.lookup("NonDeterministicInts")
+    assert implementation is not None
+    kernel = implementation.bind("n", {"dtype": dtypes.INT64}, {})
+    first, second = kernel(np.array([3, 2])), kernel(np.array([3, 2]))
+    assert first.shape == (3, 2)
+    assert first.dtype == np.int64
+    assert (first != second).any()

@@ -153,3 +153,18 @@ def test_narrow_sums_accumulate_as_tensorflows(dtype: Any) -> None:
         check("SegmentSum", data=data, segment_ids=ids, rtol=0, atol=0)
         check("UnsortedSegmentSum", data=data, segment_ids=ids, num_segments=np.int32(2), rtol=0, atol=0)
         check("SparseSegmentSum", data=data, indices=np.arange(3000), segment_ids=ids, sparse_gradient=False)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=name)
+@pytest.mark.parametrize("op", ["SparseSegmentSumGradV2", "SparseSegmentMeanGradV2", "SparseSegmentSqrtNGradV2"])
+def test_gradients_of_chosen_rows_agree(op: str, dtype: Any) -> None:
+    if dtype is HALF:
+        return  # TensorFlow has no kernel for it
+    random = np.random.default_rng(0)
+    bound = 6e-2 if dtype is BFLOAT16 else None
+    for ids in ([0], [0, 0, 1], [0, 1, 1, 3], np.sort(random.integers(0, 4, 12)), []):
+        grad = sample(random, (int(max(ids, default=0)) + 1, 2), dtype)
+        given = {"grad": grad, "segment_ids": np.array(ids, np.int32), "dense_output_dim0": np.int32(7)}
+        check(op, indices=random.integers(0, 7, len(ids)).astype(np.int32), **given, rtol=bound, atol=bound)
+        if len(ids):
+            check(op, indices=np.full(len(ids), 7, np.int32), **given, refused=True)

@@ -83,6 +83,17 @@ MODULES: tuple[str, ...] = (
     "isotonic",
     "pool_grad_grad",
     "dilation_grad",
+    "accumulators",
+    "bessel",
+    "index_shuffle",
+    "inplace",
+    "ngrams",
+    "protos",
+    "ragged_rows",
+    "random_binomial",
+    "sparse_maps",
+    "tensor_map",
+    "unicode",
 )
 """The modules that register ops; a new one is added here. They are imported in this order until one has
 the op that a graph needs: what most graphs need comes first."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DOUBLE, DType
 from graphrack.ops._arguments import scalar
+from graphrack.ops._sparse import sparse
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
@@ -120,5 +121,103 @@ def SparseBincount(*, T: DType, binary_output: bool = False) -> Kernel:
         if rows.size and not 0 <= rows.min() <= rows.max() < count:
             raise ValueError(f"indices must name rows in [0, {count}), got {rows.min()} to {rows.max()}")
         return _tally((count, _size(size)), rows, values, weights, T, binary_output)
+
+    return run
+
+
+# ---- Sparse counts ----
+
+
+def _sparse_counts(
+    rows: Array,
+    values: Array,
+    weights: Array,
+    row_count: int | None,
+    output: DType,
+    least: int,
+    most: int,
+    binary: bool,
+) -> tuple[Array, Array, Array]:
+    """How often each value comes in each row, without the zeros.
+
+    Attributes:
+        rows: of each value (int64).
+        row_count: None where there is but one, whose number is left out of the indices.
+        least, most: the least number of columns, and the number from which on values don't count; -1 for none.
+    """
+    if values.size and values.min() < 0:
+        raise ValueError(f"values to count must not be negative, got {values.min()}")
+    if weights.size not in (0, values.size):
+        raise ValueError(f"weights must be empty or as many as values ({values.size}), got {weights.size}")
+    values = values.astype(np.int64)
+    columns = most if most >= 0 else max(int(values.max(initial=0)) + 1, least)
+    if most >= 0:
+        inside = values < most
+        rows, values, weights = rows[inside], values[inside], weights[inside] if weights.size else weights
+    order = np.lexsort((values, rows))
+    rows, values = rows[order], values[order]
+    first = np.ones(len(values), bool)
+    first[1:] = (rows[1:] != rows[:-1]) | (values[1:] != values[:-1])
+    starts = np.flatnonzero(first)
+    counts: Array
+    if binary or not weights.size:
+        counts = np.ones(len(starts)) if binary else np.diff(starts, append=len(values))
+        counts = counts.astype(output.numpy)
+    else:
+        counts = np.add.reduceat(weights[order], starts) if starts.size else weights[:0]
+    indices = values[starts][:, None] if row_count is None else np.stack([rows[starts], values[starts]], axis=1)
+    shape = [columns] if row_count is None else [row_count, columns]
+    return indices, counts.astype(output.numpy, copy=False), np.array(shape, np.int64)
+
+
+@specialized("DenseCountSparseOutput", outputs=3)
+def DenseCountSparseOutput(
+    *, output_type: DType, binary_output: bool, minlength: int = -1, maxlength: int = -1
+) -> Kernel:
+    def run(values: Array, weights: Array) -> Any:
+        if values.ndim not in (1, 2):
+            raise ValueError(f"values must be a vector or a matrix, got shape {values.shape}")
+        if values.ndim == 2 and not len(values):
+            raise ValueError(f"values must have at least one row, got shape {values.shape}")
+        if weights.size and weights.shape != values.shape:
+            raise ValueError(f"weights must be empty or have values' shape {values.shape}, got {weights.shape}")
+        rows = np.repeat(np.arange(len(values)), values.shape[1]) if values.ndim == 2 else np.zeros(len(values), int)
+        count = len(values) if values.ndim == 2 else None
+        flat = values.reshape(-1), weights.reshape(-1)
+        return _sparse_counts(rows, *flat, count, output_type, minlength, maxlength, binary_output)
+
+    return run
+
+
+@specialized("SparseCountSparseOutput", outputs=3)
+def SparseCountSparseOutput(
+    *, output_type: DType, binary_output: bool, minlength: int = -1, maxlength: int = -1
+) -> Kernel:
+    def run(indices: Array, values: Array, dense_shape: Array, weights: Array) -> Any:
+        tensor = sparse(indices, values, dense_shape, "the input")
+        if not tensor.shape:
+            raise ValueError("dense_shape must not be empty")
+        if weights.size and weights.shape != values.shape:
+            raise ValueError(f"weights must be empty or have values' shape {values.shape}, got {weights.shape}")
+        single = len(tensor.shape) == 1
+        rows = np.zeros(len(values), np.int64) if single else tensor.indices[:, 0]
+        count = None if single else tensor.shape[0]
+        return _sparse_counts(rows, values, weights, count, output_type, minlength, maxlength, binary_output)
+
+    return run
+
+
+@specialized("RaggedCountSparseOutput", outputs=3)
+def RaggedCountSparseOutput(
+    *, output_type: DType, binary_output: bool, minlength: int = -1, maxlength: int = -1
+) -> Kernel:
+    def run(splits: Array, values: Array, weights: Array) -> Any:
+        lengths = np.diff(splits)
+        if splits.ndim != 1 or not splits.size or splits[0] or splits[-1] != values.size or (lengths < 0).any():
+            raise ValueError(f"splits must rise from 0 to the number of values, {values.size}; got {splits[:16]}")
+        if weights.size and weights.shape != values.shape:
+            raise ValueError(f"weights must be empty or have values' shape {values.shape}, got {weights.shape}")
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        return _sparse_counts(rows, values, weights, len(lengths), output_type, minlength, maxlength, binary_output)
 
     return run

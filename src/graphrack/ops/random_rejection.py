@@ -50,6 +50,19 @@ class _Pairs:
         return numbers
 
 
+class Uniforms(_Pairs):
+    """Uniform doubles in [0, 1) of many streams.
+
+    Attributes:
+        offsets: where each begins, in blocks from `stream` on (uint64).
+    """
+
+    def __init__(self, stream: Stream, offsets: Array):
+        reader = _Reader(stream, offsets.size)
+        reader.position = offsets.copy()
+        super().__init__(reader, _UNIFORM.draw)
+
+
 _UNIFORM, _NORMAL = philox.uniform(DOUBLE), philox.normal(DOUBLE)
 
 

@@ -145,11 +145,24 @@ def IgammaGradA() -> Kernel:
     return run
 
 
-def igamma_grad_a(a: Array, x: Array) -> Array:
+@specialized("RandomGammaGrad")
+def RandomGammaGrad() -> Kernel:
+    def run(alpha: Array, sample: Array) -> Any:
+        alpha, sample = np.broadcast_arrays(alpha, sample)
+        a, x = (side.astype(np.float64).reshape(-1) for side in (alpha, sample))
+        # What keeps P(alpha, sample) as it is while alpha changes: -(dP/da) / (dP/dx).
+        out = -igamma_grad_a(a, x, by_density=True)
+        return out.astype(sample.dtype).reshape(sample.shape)
+
+    return run
+
+
+def igamma_grad_a(a: Array, x: Array, *, by_density: bool = False) -> Array:
     """The derivative in `a` of the regularised lower incomplete gamma function P(a, x).
 
     Attributes:
         a, x: float64 vectors of one length.
+        by_density: divided by the derivative in `x`, x^(a-1) e^-x / Γ(a), which may be too small for a float.
 
     From the series P = x^a e^-x / Γ(a+1) · Σ xⁿ / ((a+1)…(a+n)), and for x > max(1, a) from Legendre's
     continued fraction for 1 - P (DLMF 8.7.1 and 8.9.2), both differentiated term by term.
@@ -160,11 +173,11 @@ def igamma_grad_a(a: Array, x: Array) -> Array:
     far = inside & (x > 1) & (x > a)
     for part, function in ((far, _grad_by_fraction), (inside & ~far, _grad_by_series)):
         if part.any():
-            out[part] = function(a[part], x[part])
+            out[part] = function(a[part], x[part], by_density)
     return out
 
 
-def _grad_by_series(a: Array, x: Array) -> Array:
+def _grad_by_series(a: Array, x: Array, by_density: bool) -> Array:
     from scipy.special import digamma, gammaln
 
     term, total = np.ones_like(x), np.ones_like(x)
@@ -177,11 +190,11 @@ def _grad_by_series(a: Array, x: Array) -> Array:
         total_slope += slope
         if (np.abs(slope) <= 1e-17 * np.abs(total_slope)).all():
             break
-    scale = np.exp(a * np.log(x) - x - gammaln(a + 1))
+    scale = x / a if by_density else np.exp(a * np.log(x) - x - gammaln(a + 1))
     return scale * (total_slope + total * (np.log(x) - digamma(a + 1)))  # type: ignore[no-any-return]
 
 
-def _grad_by_fraction(a: Array, x: Array) -> Array:
+def _grad_by_fraction(a: Array, x: Array, by_density: bool) -> Array:
     from scipy.special import digamma, gammaln
 
     # Rows: numerator, denominator, and the derivatives in a of both.
@@ -198,7 +211,7 @@ def _grad_by_fraction(a: Array, x: Array) -> Array:
         value, slope = _fraction(now)
         if (np.abs(slope - last) <= 1e-16 * np.abs(slope)).all():
             break
-    scale = np.exp(a * np.log(x) - x - gammaln(a))
+    scale = x if by_density else np.exp(a * np.log(x) - x - gammaln(a))
     return -scale * (slope + value * (np.log(x) - digamma(a)))  # type: ignore[no-any-return]
 
 
