@@ -78,11 +78,8 @@ def limit() -> int:
     return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
-def load(key: str) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
-    """The blob stored under a key, mapped; None where there is none, or no sound one. Raises nothing."""
-    place = folder()
-    if place is None:
-        return None
+def load(place: str, key: str) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+    """The blob stored in a folder under a key, mapped; None where there is none, or no sound one. Raises nothing."""
     path = os.path.join(place, f"{key}.ov")
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
@@ -122,10 +119,10 @@ def _checked(fd: int, key: str) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
     return blob if sound else None
 
 
-def store(key: str, blob: bytes | memoryview) -> None:
+def store(place: str, key: str, blob: bytes | memoryview) -> None:
     """Stores a blob, and lets go of old ones where there are too many. Raises nothing."""
-    place, most = folder(), limit()
-    if place is None or len(blob) + _OFFSET > most:
+    most = limit()
+    if len(blob) + _OFFSET > most:
         return
     import google_crc32c
 

@@ -95,9 +95,9 @@ class Executable:
         # What may not be written is not shared by OpenVINO, though it wouldn't write it.
         return self._tensor(array, shared_memory=array.flags.writeable and array.flags.c_contiguous)
 
-    def store(self, key: str) -> None:
-        """Puts it into the cache."""
-        cache.store(key, self._model.export_model().getbuffer())
+    def store(self, place: str, key: str) -> None:
+        """Puts it into the cache in a folder."""
+        cache.store(place, key, self._model.export_model().getbuffer())
 
 
 def executable(
@@ -124,10 +124,10 @@ def executable(
         ranks = [*ranks, *(np.ndim(w) for w in weights)]
     nbytes += sum(w.nbytes for w in kept)
     background.check()
-    key = None
-    if cache.folder() is not None:
+    key, place = "", cache.folder()
+    if place is not None:
         key = fingerprint.of_cluster(topology, ranks, kept, f"{settings}\n{runtime.processor()}")
-        blob = cache.load(key)
+        blob = cache.load(place, key)
         if blob is not None:
             from openvino import Tensor
 
@@ -142,9 +142,9 @@ def executable(
     background.check()
     made = Executable(program, core.compile_model(converted, "CPU", settings), weights, nbytes, separate=separate)
     seconds = time.monotonic() - start
-    if key is None or seconds < 2 * (_READ_S + nbytes / _READ_BYTES_PER_S):
+    if place is None or seconds < 2 * (_READ_S + nbytes / _READ_BYTES_PER_S):
         return made, None
-    return made, lambda: made.store(key)
+    return made, lambda: made.store(place, key)
 
 
 def _positions(ports: Sequence[Any]) -> dict[str, int]:
