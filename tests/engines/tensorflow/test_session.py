@@ -161,6 +161,24 @@ def test_functions_of_a_library_and_devices_that_are_not_there(tmp_path: Path) -
     assert model.run("out", {"x": -4.0}) == 32
 
 
+def test_functions_that_call_themselves_are_refused_since_tensorflow_ends_the_process(tmp_path: Path) -> None:
+    integer, body = tf.AttrValue(type=3), tf.AttrValue(func=tf.NameAttrList(name="f"))
+    types = tf.AttrValue(list=tf.AttrValue.ListValue(type=[3]))
+    branches = {"then_branch": body, "else_branch": body, "Tcond": integer, "Tin": types, "Tout": types}
+    graph = tf.GraphDef()
+    graph.node.add(name="n", op="Placeholder", attr={"dtype": integer})
+    graph.node.add(name="out", op="If", input=["n", "n"], attr=branches)
+    function = graph.library.function.add()
+    function.signature.name = "f"
+    function.signature.input_arg.add(name="n", type=3)
+    function.signature.output_arg.add(name="r", type=3)
+    function.node_def.add(name="again", op="If", input=["n", "n"], attr=branches)
+    function.ret["r"] = "again:output:0"
+    (tmp_path / "g.pb").write_bytes(graph.SerializeToString())
+    with pytest.raises(gr.UnsupportedOp, match="'f' calls itself"):
+        gr.load(tmp_path / "g.pb", engine="tensorflow").run("out", {"n": 1})
+
+
 # Many at once
 
 
@@ -411,6 +429,45 @@ def test_an_op_that_fails_is_one_error_that_names_node_and_op_without_a_tracebac
     assert caught.value.__cause__ is None
 
 
+def test_an_op_of_a_loops_body_that_fails_is_named(tmp_path: Path) -> None:
+    def build() -> None:
+        functional = tf.control_flow_v2_enabled()
+        tf.enable_control_flow_v2()
+        n = tf.placeholder(tf.int32, [], name="n")
+        loop = tf.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, tf.floordiv(v, n - i, name="divide")), (0, 10))
+        tf.identity(loop[1], name="out")
+        if not functional:
+            tf.disable_control_flow_v2()
+
+    model = gr.load(built(tmp_path, build, saved=False), engine="tensorflow")
+    assert model.run("out", {"n": 5}) == 0
+    with pytest.raises(
+        gr.OpError, match="node 'divide.* of a function failed in TensorFlow: Integer division by zero$"
+    ):
+        model.run("out", {"n": 2})
+
+
+def test_variables_without_values_are_named(tmp_path: Path) -> None:
+    def build() -> None:
+        a, b = (tf.get_variable(name, initializer=1.0) for name in "ab")
+        tf.add(a, b, name="out")
+        with tf.control_dependencies([tf.assign(a, 5.0)]):
+            tf.add(a.read_value(), b.read_value(), name="after")
+
+    for resources in (False, True):
+        path = built(tmp_path, build, saved=False, resources=resources)
+        model = gr.load(path, engine="tensorflow")
+        with pytest.raises(gr.UninitializedError, match="have no values: 'a', 'b'; "):
+            model.run("out")
+        with pytest.raises(gr.UninitializedError, match="'b'"):
+            model.run("after")
+        with pytest.raises(gr.UninitializedError, match="have no values: 'a'; "):
+            _ = model.variables["a"]
+        model.variables["b"] = 2.0
+        assert model.run("after") == 7
+        assert model.run("out") == 7
+
+
 def test_feeds_are_checked_as_ever(tmp_path: Path) -> None:
     def build() -> None:
         x = tf.placeholder(tf.float32, [None, 3], name="x")
@@ -435,7 +492,7 @@ def test_a_tensor_of_a_branch_not_taken_has_no_value(tmp_path: Path) -> None:
 
     model = gr.load(built(tmp_path, build, saved=False), engine="tensorflow")
     assert model.run("switch:1", {"x": 2.0}) == 2
-    with pytest.raises(gr.OpError, match="branch that was not taken"):
+    with pytest.raises(gr.OpError, match="tensor 'switch:0' has no value.*branch that was not taken"):
         model.run("switch:0", {"x": 2.0})
 
 

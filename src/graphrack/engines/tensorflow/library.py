@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from graphrack.engines.tensorflow.failures import first_lines
 from graphrack.errors import GraphError, MissingDependency
 from graphrack.formats.protos.graph_pb2 import GraphDef, NodeDef
 from graphrack.graph.index import ANONYMOUS, RESOURCE_VARIABLES
@@ -83,19 +84,6 @@ def imported(graph_def: GraphDef) -> tuple[Any, dict[str, str]]:
             left_out.update(dict.fromkeys(found, first_lines(text)))
         else:
             return graph, left_out
-
-
-def first_lines(text: str) -> str:
-    """What went wrong, of a message of TensorFlow's: without nodes' protos, stack traces and what comes after."""
-    text = re.sub(r"; NodeDef: .*", "", text, flags=re.DOTALL)
-    text = re.split(r"\n\s*\[\[|\n\nOriginal stack trace|\n\nErrors may have originated|\n\t? ?\[Op:", text)[0]
-    lines = (line.strip() for line in text.splitlines())
-    kept = (
-        line
-        for line in lines
-        if line and not re.match(r"Detected at node|<stack traces|Graph execution|File |Node: ", line)
-    )
-    return " ".join(kept).rstrip(".")
 
 
 def _leave_out(theirs: Any, left_out: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ of the process, which variables and tables it reads, which it may change. `sessi
 
 from __future__ import annotations
 
+import graphlib
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -155,6 +156,12 @@ def _refuse(index: GraphIndex, work: Needed, feeds: Sequence[TensorName], fetche
     outside.check_pipelines(index, work.order, work.inputs, fed, fetches)
     if never:
         raise outside.refuse(never)
+    recursive = _recursive_function(index, work)
+    if recursive:
+        raise UnsupportedOp(
+            f'function {recursive!r} calls itself, which TensorFlow can\'t run; engine="numpy" can, where graphrack has'
+            " all of its ops"
+        )
     if missing:
         raise UnsupportedOp(f"TensorFlow lacks ops, too: {missing_ops(missing)}")
     unfed = [
@@ -194,6 +201,23 @@ def _everything(index: GraphIndex, work: Needed) -> Iterator[tuple[str, NodeDef]
                 if name in functions and name not in seen:
                     seen.add(name)
                     stack.append((name, functions[name].node_def))
+
+
+def _recursive_function(index: GraphIndex, work: Needed) -> str:
+    """A function of the plan that calls itself, if by way of others; "" where none does."""
+    bodies = {function.signature.name: function.node_def for function in index.library.function}
+    calls: dict[str, set[str]] = {}
+    stack = [name for node in work.order for name in _functions_of(node) if name in bodies]
+    while stack:
+        name = stack.pop()
+        if name not in calls:
+            calls[name] = {called for node in bodies[name] for called in _functions_of(node) if called in bodies}
+            stack += calls[name]
+    try:
+        graphlib.TopologicalSorter(calls).prepare()
+    except graphlib.CycleError as error:
+        return str(error.args[1][0])
+    return ""
 
 
 def _functions_of(node: NodeDef) -> Iterator[str]:

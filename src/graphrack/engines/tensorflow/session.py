@@ -10,16 +10,17 @@ Runs that change nothing, and find all loaded, go on side by side; others are al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from graphrack.engines.interpreter.plan import Plan, uninitialized
+from graphrack.engines.interpreter.plan import Plan
 from graphrack.engines.interpreter.state import Run
-from graphrack.engines.tensorflow.library import first_lines, imported, tensorflow
+from graphrack.engines.tensorflow.failures import Translated
+from graphrack.engines.tensorflow.library import imported, tensorflow
 from graphrack.engines.tensorflow.turns import Turns
-from graphrack.errors import FeedError, GraphError, GraphrackError, OpError, UninitializedError, UnsupportedOp
+from graphrack.errors import GraphError, UnsupportedOp
 from graphrack.formats.protos.graph_pb2 import GraphDef
 from graphrack.graph.index import REF_VARIABLES
 from graphrack.graph.names import TensorName
@@ -133,8 +134,10 @@ class ModelSession:
             return self._variables[name.key].read
         return self._graph.get_operation_by_name(name) if isinstance(name, str) else self._tensor(name)
 
-    def _translated(self, plan: TensorFlowPlan, values: Mapping[str, Any]) -> _Translated:
-        return _Translated(self._tf, [place.label for key, place in plan.variables.items() if key not in values])
+    def _translated(self, plan: TensorFlowPlan, values: Mapping[str, Any]) -> Translated:
+        lacking = [place.label for key, place in plan.variables.items() if key not in values]
+        fetched = dict.fromkeys(f for f in plan.fetches if not isinstance(f, str) and f not in plan.feeds)
+        return Translated(self._tf, lacking, plan.writes, list(fetched))
 
     # What the session holds
 
@@ -268,39 +271,6 @@ class _Table:
         self.export = tuple(export(table_handle=held, Tkeys=key_dtype, Tvalues=value_dtype))
 
 
-class _Translated:
-    """Turns TensorFlow's errors into ours."""
-
-    def __init__(self, tf: Any, without_values: Iterable[str]):
-        self._tf = tf
-        self._without_values = without_values
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, self._tf.errors.OpError):
-            raise self._of_op(error) from None
-        if isinstance(error, (ValueError, TypeError)) and not isinstance(error, GraphrackError):
-            raise FeedError(f"TensorFlow doesn't take what was fed: {first_lines(str(error))}") from None
-
-    def _of_op(self, error: Any) -> GraphrackError:
-        text = first_lines(error.message)
-        operation = error.op
-        where = f"node {operation.name!r} ({operation.type}) failed in TensorFlow" if operation else "TensorFlow failed"
-        if isinstance(error, (self._tf.errors.FailedPreconditionError, self._tf.errors.NotFoundError)):
-            names = [name for name in self._without_values if name.rpartition("/")[2] in text]
-            if names:
-                return uninitialized(names)
-            if "able not initialized" in text:
-                return UninitializedError(
-                    f"{where}: its table has no entries; fill it by the graph's table initialisers with initialize()"
-                )
-        if "does not have value" in text or "does not have a value" in text:
-            text += "; it lies in a branch that was not taken: fetch what merges it"
-        return OpError(f"{where}: {text}")
-
-
 def _version(table: OurTable | None) -> tuple[OurTable, int] | None:
     """What tells the entries of a table from those of another, or of another time; None for no entries at all."""
     return None if table is None or not table.changes else (table, table.changes)
@@ -308,7 +278,9 @@ def _version(table: OurTable | None) -> tuple[OurTable, int] | None:
 
 def _own(result: Any) -> Any:
     """A result that nobody else holds: TensorFlow's may be the memory of a variable, or of a constant."""
-    return result.copy() if isinstance(result, np.ndarray) and result.ndim else result
+    if isinstance(result, np.ndarray):
+        return result.copy() if result.ndim else result[()]
+    return result
 
 
 def _array(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
