@@ -141,6 +141,7 @@ def _refuse(index: GraphIndex, work: Needed, feeds: Sequence[TensorName], fetche
     fed = frozenset(feeds)
     missing: dict[str, list[str]] = {}
     never: dict[str, list[str]] = {}
+    pipelines: list[str] = []
     for name, node in _everything(index, work):
         if node.op in outside.NEVER:
             never.setdefault(node.op, []).append(name)
@@ -152,10 +153,12 @@ def _refuse(index: GraphIndex, work: Needed, feeds: Sequence[TensorName], fetche
                 "values with restore(checkpoint), and save them with save(prefix)"
             )
         elif outside.is_pipeline(node.op) and name not in work.inputs:
-            raise FeedError(f"input pipelines don't run here, and so {name!r} ({node.op}) of a function can't")
-    outside.check_pipelines(index, work.order, work.inputs, fed, fetches)
+            pipelines.append(f"{name!r} ({node.op})")
     if never:
         raise outside.refuse(never)
+    outside.check_pipelines(index, work.order, work.inputs, fed, fetches)
+    if pipelines:
+        raise FeedError(f"input pipelines don't run here, and so {', '.join(pipelines[:3])} of its functions can't")
     recursive = _recursive_function(index, work)
     if recursive:
         raise UnsupportedOp(
