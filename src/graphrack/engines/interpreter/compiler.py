@@ -12,12 +12,14 @@ the loss before the step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from graphrack.engines.choice import NUMPY, Engine
 from graphrack.engines.interpreter import control_flow, outside, steps
 from graphrack.engines.interpreter.control_flow import LoopFrame
 from graphrack.engines.interpreter.functions import Functions
-from graphrack.engines.interpreter.nodes import VARIABLE_NODES, NodeCompiler
+from graphrack.engines.interpreter.nodes import NodeCompiler
 from graphrack.engines.interpreter.order import Cluster, Item, Sections, ordered
 from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
@@ -27,6 +29,9 @@ from graphrack.graph.index import GraphIndex
 from graphrack.graph.names import TensorName
 from graphrack.ops.registry import lookup
 from graphrack.ops.runtime import Handle
+
+if TYPE_CHECKING:
+    from graphrack.engines.openvino.planning import Clusters
 
 Tensor = tuple[str, int]
 
@@ -40,43 +45,58 @@ def compile_plan(
 
     Attributes:
         fetches: tensors, or operations by name.
-        engine: of the name `"openvino"` it gives dense regions to OpenVINO; of `"numpy"`, runs all in the interpreter.
+        engine: of the name `"openvino"` it gives dense regions to OpenVINO, of `"auto"` those that are worth it; of
+            `"numpy"`, runs all in the interpreter.
 
     Raises:
         UnsupportedOp: ops that graphrack lacks; every one of this plan, and the nodes that use them.
         FeedError: placeholders that the fetches need and that are not fed; every one of them.
         GraphError: the graph contradicts itself.
     """
-    compiler = _Compiler(index, fetches, feeds, Functions(index.library, _compile_body))
-    compiler.clusters = engine.name == "openvino"
-    return compiler.plan()
+    functions = Functions(index.library, partial(_compile_body, engine))
+    compiler = _Compiler(index, fetches, feeds, functions)
+    functions.caller_writes = compiler.writes
+    return compiler.with_clusters(engine).plan()
 
 
 def _compile_body(
-    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], functions: Functions
+    engine: Engine, index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], functions: Functions
 ) -> Plan:
-    return _Compiler(index, fetches, feeds, functions, body=True).plan()
+    return _Compiler(index, fetches, feeds, functions, body=True).with_clusters(engine).plan()
 
 
 class _Compiler(NodeCompiler):
     """Compiles all of a plan: nodes in order, and what spans several of them.
 
     Attributes:
-        clusters: whether dense regions become steps that OpenVINO runs.
+        clusters: what becomes steps that OpenVINO runs; None where nothing does.
+        done: nodes that are constants, found out ahead of the others.
     """
 
-    clusters = False
+    clusters: Clusters | None = None
+    done: frozenset[str] = frozenset()
+
+    def with_clusters(self, engine: Engine) -> _Compiler:
+        """Has OpenVINO run what that engine gives it."""
+        from graphrack.engines.openvino.ops import HEAVY
+
+        eager = engine.name == "openvino"
+        if eager or (engine.name == "auto" and any(node.op in HEAVY for node in self.work.order)):
+            from graphrack.engines.openvino.planning import Clusters
+
+            fluid = self.writes or self.functions.writes or self.functions.caller_writes
+            self.clusters = Clusters(self, eager=eager, fluid=fluid, precision=engine.precision)
+        return self
 
     def plan(self) -> Plan:
         """Compiles everything."""
+        if self.clusters is not None:
+            self.fold_ahead()
         if self.flow is not None:
             self.frame_items(self.flow.root)
-        elif self.clusters and self.hoists_reads and not self.by_reference:
-            self.clustered()
         else:
-            for node in self.ordered(self.work.order, ()) if self.writes else self.work.order:
-                assert isinstance(node, NodeDef)
-                self.node(node)
+            for item in self.arranged(self.work.order, ()):
+                self.item(item)
         fetched = {f: self.fetch(f) for f in self.fetches if not isinstance(f, str)}
         self.release_dead(fetched.values())
         return Plan(
@@ -106,48 +126,85 @@ class _Compiler(NodeCompiler):
         else:
             super().node(node)
 
+    def arranged(
+        self, nodes: Sequence[NodeDef], loops: Sequence[LoopFrame], sections: Sections | None = None
+    ) -> Sequence[Item]:
+        """Nodes and loops of one frame, and the clusters that some of them make, in an order."""
+        as_they_are = self.flow is None and not self.writes
+        items = nodes if as_they_are else self.ordered(nodes, loops)
+        found = self.clusters.find(items, sections, self.done) if self.clusters is not None else []
+        if not found:
+            return items
+        taken = {node.name for cluster in found for node in cluster.nodes}
+        return self.ordered([n for n in items if isinstance(n, NodeDef) and n.name not in taken], [*loops, *found])
+
+    def item(self, item: Item) -> None:
+        """Makes a node or a cluster what it is in the plan."""
+        if isinstance(item, Cluster):
+            self.cluster(item)
+        elif isinstance(item, NodeDef) and item.name not in self.done:
+            self.node(item)
+
     # Clusters
 
-    def clustered(self) -> None:
-        """Compiles everything, dense regions into steps that OpenVINO runs."""
-        from graphrack.engines.openvino.clusters import find_clusters
-
-        fixed: set[str] = set()
+    def fold_ahead(self) -> None:
+        """Computes what depends on constants alone before clusters are looked for, which need to know it."""
+        done = set()
         for node in self.work.order:
-            sources = {op for op, _ in self.work.inputs[node.name]}
-            reads = node.op in VARIABLE_NODES or node.op in ("ReadVariableOp", "Identity", "Const")
-            if reads and sources <= fixed and not any((node.name, i) in self.fed for i in (0, 1)):
-                fixed.add(node.name)
-        several = {op for op, output in self.used if output > 0} | {f.op for f in self.feeds}
-        found = find_clusters(self.work.order, self.work, fixed.__contains__, several)
-        taken = {node.name for cluster in found for node in cluster.nodes}
-        for item in self.ordered([n for n in self.work.order if n.name not in taken], found):
-            if isinstance(item, Cluster):
-                self.cluster(item, fixed)
-            elif isinstance(item, NodeDef):
-                self.node(item)
+            name, op = node.name, self.ops.get(node.op)
+            if (self.flow is not None and self.flow.contexts[name]) or any(f.op == name for f in self.feeds):
+                continue
+            slots = [self.slots.get(source, -1) for source in self.work.inputs[name]]
+            if node.op == "Const":
+                self.const(node)
+            elif not slots or not all(slot in self.constants for slot in slots):
+                continue
+            elif node.op in ("Identity", "Enter"):
+                self.slots[name, 0] = slots[0]
+                if node.op == "Enter":
+                    continue
+            elif op is None or op.state or op.impure or op.writes or not op.outputs:
+                continue
+            else:
+                try:
+                    kernel = self.bind(op, node, len(slots))
+                except GraphError:  # it is raised again where the node has its turn
+                    continue
+                if not self.fold(op, node, kernel, slots):
+                    continue
+            done.add(name)
+        self.done = frozenset(done)
 
-    def cluster(self, cluster: Cluster, fixed: set[str]) -> None:
+    def cluster(self, cluster: Cluster) -> None:
         """A cluster as one step; its nodes' own steps are kept for what OpenVINO can't run."""
-        from graphrack.engines.openvino.building import ClusterBuilder
-
+        assert self.clusters is not None
         outer, self.steps = self.steps, []
         for node in cluster.nodes:
             self.node(node)
         inner, self.steps = self.steps, outer
         if not inner:
             return  # everything in it came out as constants
-        builder = ClusterBuilder(self.index, self.slots, self.constants)
-        taken_outside = {
-            (op, i)
-            for name, inputs in self.work.inputs.items()
-            for op, i in inputs
-            if name not in {n.name for n in cluster.nodes}
-        }
-        taken_outside.update(f for f in self.fetches if not isinstance(f, str))
-        step, inputs = builder.step(cluster, self.work.inputs, fixed, taken_outside, inner)
-        self.steps.append(step)
-        self.places[step] = Place(cluster.name, "cluster", inputs)
+        own = {node.name for node in cluster.nodes}
+        value_slots, watched = {}, set()
+        for node in cluster.nodes:
+            for source in self.work.inputs[node.name]:
+                slot = self.slots[source]
+                if slot in self.references and slot not in value_slots:
+                    value_slots[slot] = self.value_slot(source, node)
+            if self.flow is not None and self.flow.contexts[node.name]:
+                watched.update(self.watched(node))
+        step = self.clusters.step(cluster, inner, value_slots)
+        if step is None:
+            self.steps += inner
+            return
+        place = Place(cluster.name, "cluster", [*step.slots, *watched])
+        self.places[step] = place
+        if watched:
+            inside = {slot for (name, _), slot in self.slots.items() if name in own}
+            self.steps.append(control_flow.guarded(step, [s for s in watched if s not in inside], step.outputs, None))
+        else:
+            self.steps.append(step)
+        self.places[self.steps[-1]] = place
 
     # Control flow
 
@@ -194,7 +251,8 @@ class _Compiler(NodeCompiler):
 
     def frame_items(self, frame: LoopFrame, sections: Sections | None = None) -> None:
         """Compiles the nodes and loops of a frame, in an order; in a loop, each into its section."""
-        for item in self.ordered(frame.nodes, frame.children):
+        ranks = self.sections(frame) if sections is not None and self.clusters is not None else None
+        for item in self.arranged(frame.nodes, frame.children, ranks):
             if sections is not None:
                 self.steps = sections.of(item)
             if isinstance(item, LoopFrame):
@@ -203,7 +261,9 @@ class _Compiler(NodeCompiler):
                 if sections is not None and self.is_variable(item):
                     self.loop_variable(item, sections)
                 else:
-                    self.node(item)
+                    self.item(item)
+            else:
+                self.item(item)
 
     def loop(self, frame: LoopFrame) -> None:
         """Compiles a loop into one step."""
@@ -213,7 +273,7 @@ class _Compiler(NodeCompiler):
             # A reference that enters is a reference inside; a value is taken before the loop.
             self.steps = outer
             self.control_node(node)
-        sections = Sections(frame, self.work, self.fed, self.flow.loop_switches, self.is_variable, self.changes)
+        sections = self.sections(frame)
         self.frame_items(frame, sections)
         loop = sections.steps
         for merge, following in sections.variables:
@@ -230,6 +290,11 @@ class _Compiler(NodeCompiler):
         step = loop.step(entering if frame.context else (), leaving)
         self.steps.append(step)
         self.places[step] = Place(conditions[0].name, "LoopCond", entering)
+
+    def sections(self, frame: LoopFrame) -> Sections:
+        """The sections of a loop, empty as yet."""
+        assert self.flow is not None
+        return Sections(frame, self.work, self.fed, self.flow.loop_switches, self.is_variable, self.changes)
 
     def loop_variable(self, merge: NodeDef, sections: Sections) -> None:
         """A loop's Merge: a slot of its own, which the loop's step sets."""

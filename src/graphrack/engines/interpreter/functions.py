@@ -17,12 +17,13 @@ from graphrack.errors import GraphError
 from graphrack.formats.protos.graph_pb2 import FunctionDefLibrary, NameAttrList, NodeDef
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex
 from graphrack.graph.names import TensorName, parse_tensor
+from graphrack.graph.prune import needed
 from graphrack.ops import registry
 from graphrack.ops.registry import Kernel
 from graphrack.ops.runtime import RunState
 
 if TYPE_CHECKING:
-    from graphrack.graph.functions import FunctionLibrary
+    from graphrack.graph.functions import FunctionGraph, FunctionLibrary
 
 FUNCTION_OPS: dict[str, tuple[str, ...]] = {
     "If": ("then_branch", "else_branch"),
@@ -82,15 +83,17 @@ class Functions:
 
     Attributes:
         writes: whether any of those examined so far changes variables or other resources.
+        caller_writes: whether the plan does that runs them.
         reaching: nodes of the plan and of these functions that reach outside of the process, by op.
     """
 
     def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody):
         self.writes = False
+        self.caller_writes = False
         self.reaching: dict[str, list[str]] = {}
         self._functions = library
         self._compile_body = compile_body
-        self._made: dict[bytes, _Function] = {}
+        self._made: dict[tuple[bytes, str, str], _Function] = {}
         self._examined: set[bytes] = set()
 
     @cached_property
@@ -118,19 +121,54 @@ class Functions:
                 elif inner.op not in PLANNED:
                     missing.setdefault(inner.op, []).append(f"{function.name}/{inner.name}")
 
-    def kernel(self, node: NodeDef) -> Kernel:
-        """What runs a node: a function of the run's state and the node's inputs, giving its outputs."""
-        functions = [self._function(f) for f in self._named(node)]
+    def kernel(self, node: NodeDef, used: Sequence[int]) -> Kernel:
+        """What runs a node: a function of the run's state and the node's inputs, giving those outputs that are used.
+
+        What a function computes only for other outputs isn't run.
+        """
+        named = self._named(node)
+        if node.op in ("While", "StatelessWhile"):
+            return self._loop(*named, used)
+        if node.op == "For":
+            return _for(self._function(named[0]), used)
+        functions = [self._function(f, used) for f in named]
         if node.op in ("If", "StatelessIf"):
             return _if(*functions)
-        if node.op in ("While", "StatelessWhile"):
-            return _while(*functions)
         if node.op in ("Case", "StatelessCase"):
             return _case(functions)
-        if node.op == "For":
-            return _for(*functions)
         (function,) = functions
         return lambda state, *arguments: function(arguments, state)
+
+    def _loop(self, cond: NameAttrList, body: NameAttrList, used: Sequence[int]) -> Kernel:
+        """A While without the variables that neither its condition nor a used output depends on.
+
+        A loop saved by `tf.while_loop` has lists among its variables for what its gradient takes; where only the loop
+        itself is run, nobody takes them.
+        """
+        graph = self._library.graph(body.name, body.attr)
+        kept = set(used) | self._arguments_needed(self._library.graph(cond.name, cond.attr), None)
+        while True:
+            more = kept | self._arguments_needed(graph, sorted(kept))
+            if more == kept:
+                break
+            kept = more
+        variables = sorted(kept)
+        return _while(
+            self._function(cond, None, variables),
+            self._function(body, variables, variables),
+            variables,
+            [variables.index(i) for i in used],
+        )
+
+    @staticmethod
+    def _arguments_needed(graph: FunctionGraph, outputs: Sequence[int] | None) -> set[int]:
+        """Which arguments some outputs of a function depend on, and what it does for its effect."""
+        inputs = {parse_tensor(name): i for i, name in enumerate(graph.inputs)}
+        fetches = _fetches(graph, outputs)
+        work = needed(GraphIndex(graph.graph_def), fetches, inputs)
+        taken = {source for sources in work.inputs.values() for source in sources}
+        taken.update(f for f in fetches if not isinstance(f, str))
+        return {i for tensor, i in inputs.items() if tensor in taken}
 
     @staticmethod
     def _named(node: NodeDef) -> list[NameAttrList]:
@@ -144,22 +182,31 @@ class Functions:
             found += list(value.list.func) if attribute == "branches" else [value.func]
         return found
 
-    def _function(self, function: NameAttrList) -> _Function:
-        key = function.SerializeToString(deterministic=True)
+    def _function(
+        self, function: NameAttrList, outputs: Sequence[int] | None = None, arguments: Sequence[int] | None = None
+    ) -> _Function:
+        """A function that takes only some arguments and gives only some outputs: all, where None is given."""
+        key = (function.SerializeToString(deterministic=True), str(outputs), str(arguments))
         made = self._made.get(key)
         if made is None:
 
             def compile_body() -> Plan:
                 graph = self._library.graph(function.name, function.attr)
-                fetches: list[Fetch] = [parse_tensor(name) for name in graph.outputs]
-                fetches += graph.control_outputs
                 feeds = [parse_tensor(name) for name in graph.inputs]
-                return self._compile_body(GraphIndex(graph.graph_def), fetches, feeds, self)
+                if arguments is not None:
+                    feeds = [feeds[i] for i in arguments]
+                return self._compile_body(GraphIndex(graph.graph_def), _fetches(graph, outputs), feeds, self)
 
             # One that calls itself finds itself here, and is compiled by then when it is called.
             made = self._made[key] = _Function(compile_body)
             made.plan = compile_body()
         return made
+
+
+def _fetches(graph: FunctionGraph, outputs: Sequence[int] | None) -> list[Fetch]:
+    """What a function's plan fetches: some of its outputs, or all, and what it runs for its effect."""
+    names = graph.outputs if outputs is None else [graph.outputs[i] for i in outputs]
+    return [*map(parse_tensor, names), *graph.control_outputs]
 
 
 def _truth(value: Any) -> bool:
@@ -179,12 +226,14 @@ def _if(then_branch: _Function, else_branch: _Function) -> Kernel:
     return If
 
 
-def _while(cond: _Function, body: _Function) -> Kernel:
-    def While(state: RunState, *arguments: Any) -> Sequence[Any]:
-        values: Sequence[Any] = arguments
+def _while(cond: _Function, body: _Function, variables: Sequence[int], used: Sequence[int]) -> Kernel:
+    """A loop over some of its node's inputs that gives some of these."""
+
+    def While(state: RunState, *arguments: Any) -> list[Any]:
+        values = [arguments[i] for i in variables]
         while _truth(cond(values, state)[0]):
             values = body(values, state)
-        return values
+        return [values[i] for i in used]
 
     return While
 
@@ -197,14 +246,14 @@ def _case(branches: Sequence[_Function]) -> Kernel:
     return Case
 
 
-def _for(body: _Function) -> Kernel:
-    def For(state: RunState, start: Any, limit: Any, delta: Any, *arguments: Any) -> Sequence[Any]:
+def _for(body: _Function, used: Sequence[int]) -> Kernel:
+    def For(state: RunState, start: Any, limit: Any, delta: Any, *arguments: Any) -> list[Any]:
         first, last, step = int(start), int(limit), int(delta)
         if step == 0 or (last - first) * step < 0:
             raise ValueError(f"a loop from {first} to {last} by {step} has no end; delta must lead from start to limit")
         values: Sequence[Any] = arguments
         for i in range(first, last, step):
             values = body([np.int32(i), *values], state)
-        return values
+        return [values[i] for i in used]
 
     return For

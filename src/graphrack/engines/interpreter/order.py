@@ -69,7 +69,7 @@ def ordered(
             names = [op for op, k in work.inputs[node.name] if (op, k) not in fed]
             sources.update(owner[n] for n in (*names, *work.controls.get(node.name, ())) if n in owner)
         if isinstance(item, NodeDef) and item.op in control_flow.MERGES:
-            sources = {s for s in sources if not _hands_on(items[s])}
+            sources = {s for s in sources if not hands_on(items[s])}
         sources.discard(i)
         waiting[i] = len(sources)
         for source in sources:
@@ -90,7 +90,7 @@ def ordered(
     return order
 
 
-def _hands_on(item: Item) -> bool:
+def hands_on(item: Item) -> bool:
     """Whether an item gives a loop's variable its next value: no Merge waits for it."""
     return isinstance(item, NodeDef) and item.op in control_flow.NEXT_ITERATIONS
 
@@ -124,12 +124,16 @@ class Sections:
     def of(self, item: Item) -> list[Step]:
         """The section of a node or inner loop: the latest of those of what it takes or waits for."""
         loop = self.steps
+        return (loop.setup, loop.test, loop.body, loop.after)[self.rank(item)]
+
+    def rank(self, item: Item) -> int:
+        """The number of an item's section; items are to be asked for in an order."""
         rank = max((self._rank_of(node) for node in entering(item)), default=0)
         if isinstance(item, LoopFrame):
             rank = max(rank, 1)
         for name in names_in(item):
             self._rank[name] = rank
-        return (loop.setup, loop.test, loop.body, loop.after)[rank]
+        return rank
 
     def _rank_of(self, node: NodeDef) -> int:
         if self._is_variable(node):

@@ -2,78 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphrack.engines.interpreter.order import Cluster
 from graphrack.engines.interpreter.steps import Step
-from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source, can_hold
-from graphrack.engines.openvino.shapes import Inference
-from graphrack.engines.openvino.step import ClusterStep
+from graphrack.engines.openvino.compiled import Input, Part, Source
+from graphrack.engines.openvino.ops import DTYPES
+from graphrack.engines.openvino.step import ClusterStep, Interface
+from graphrack.formats.dtypes import DType
+from graphrack.formats.op_table import defaults
 from graphrack.formats.tensor import attr_value
-from graphrack.graph.index import GraphIndex, Shape
-from graphrack.graph.names import TensorName
+from graphrack.graph.index import Shape
 
 Tensor = tuple[str, int]
 
 
 class ClusterBuilder:
-    """Makes clusters' steps, given the slots of the plan's tensors and the constants among them."""
+    """Makes clusters' steps.
 
-    def __init__(self, index: GraphIndex, slots: Mapping[Tensor, int], constants: Mapping[int, Any]):
-        self._index = index
+    Attributes:
+        inputs_of: each node's inputs.
+        slots: of the plan's tensors.
+        constants: values of slots that no run changes.
+        variables: slots that hold variables' values.
+        dtype_of, shape_of: a tensor's static dtype and shape, None where it isn't known.
+        eager: whether a cluster is to be compiled at once, whatever it costs.
+        fluid: whether variables change from run to run.
+        precision: what OpenVINO computes in.
+    """
+
+    def __init__(
+        self,
+        inputs_of: Mapping[str, Sequence[Tensor]],
+        slots: Mapping[Tensor, int],
+        constants: Mapping[int, Any],
+        variables: Collection[int],
+        dtype_of: Callable[[Tensor], DType | None],
+        shape_of: Callable[[Tensor], Shape],
+        *,
+        eager: bool,
+        fluid: bool,
+        precision: str,
+    ):
+        self._inputs_of = inputs_of
         self._slots = slots
         self._constants = constants
+        self._variables = variables
+        self._dtype_of = dtype_of
+        self._shape_of = shape_of
+        self._eager = eager
+        self._fluid = fluid
+        self._precision = precision
 
     def step(
         self,
         cluster: Cluster,
-        inputs_of: Mapping[str, Sequence[Tensor]],
-        fixed: Collection[str],
+        value_slots: Mapping[int, int],
         taken_outside: Collection[Tensor],
         inner: Sequence[Step],
-    ) -> tuple[Step, list[int]]:
-        """The step, and the slots that it reads.
+    ) -> ClusterStep | None:
+        """The step; None where there is nothing that OpenVINO could take or would give.
 
         Attributes:
-            inputs_of: each node's inputs.
-            fixed: nodes that give the same values in every run.
+            value_slots: of slots that hold a variable's reference, the slot of its value.
             taken_outside: tensors that other nodes take, or that are fetched.
             inner: the nodes' own steps.
         """
-        own = {n.name for n in cluster.nodes if self._slots[n.name, 0] not in self._constants}
+        made: dict[int, Source] = {}
         constants: dict[str, Any] = {}
         weights: dict[str, int] = {}
-        fed: dict[str, tuple[int, Shape]] = {}
+        brought: dict[str, tuple[int, Input]] = {}
         parts = []
         for node in cluster.nodes:
-            if node.name not in own:
+            found = {**defaults(node.op), **node.attr}
+            attributes = {key: attr_value(value) for key, value in found.items() if not key.startswith("_")}
+            count = attributes.get("num_split") or attributes.get("num") or 1
+            slots_of = {i: self._slots[node.name, i] for i in range(count) if (node.name, i) in self._slots}
+            own = {i: slot for i, slot in slots_of.items() if slot not in self._constants}
+            if not own:
                 continue
             sources = []
-            for tensor in inputs_of[node.name]:
-                slot = self._slots[tensor]
-                if tensor[0] in own:
-                    sources.append(Source(*tensor))
-                    continue
-                if slot in self._constants and can_hold(self._constants[slot]):
-                    name = f"constant_{slot}"
-                    constants[name] = self._constants[slot]
-                elif tensor[0] in fixed:
-                    name = f"weight_{slot}"
-                    weights[name] = slot
-                else:
-                    name = f"input_{slot}"
-                    fed[name] = (slot, self._index.output_shape(TensorName(*tensor)))
-                sources.append(Source(name, 0))
-            attributes = {key: attr_value(value) for key, value in node.attr.items() if not key.startswith("_")}
+            for tensor in self._inputs_of[node.name]:
+                slot = value_slots.get(self._slots[tensor], self._slots[tensor])
+                source = made.get(slot)
+                if source is None:
+                    if slot in self._constants:
+                        source = Source(f"constant_{slot}", 0)
+                        constants[source.name] = np.asarray(self._constants[slot])
+                    elif slot in self._variables:
+                        source = Source(f"weight_{slot}", 0)
+                        weights[source.name] = slot
+                    else:
+                        source = Source(f"input_{slot}", 0)
+                        dtype = self._dtype_of(tensor)
+                        if dtype is None or dtype.number not in DTYPES:
+                            return None
+                        brought[source.name] = (slot, Input(source.name, np.dtype(dtype.numpy), self._shape_of(tensor)))
+                sources.append(source)
+            if node.op == "Identity":
+                made.update(dict.fromkeys(own.values(), sources[0]))
+                continue
             parts.append(Part(node.name, node.op, attributes, tuple(sources)))
-        outputs = [Source(name, 0) for name in own if (name, 0) in taken_outside]
-        inputs = [Input(name, np.dtype(np.float32), shape) for name, (_, shape) in fed.items()]
-        program = ClusterProgram(parts, constants, list(weights), inputs, outputs)
-        slots, weight_slots = [slot for slot, _ in fed.values()], list(weights.values())
-        step = ClusterStep(
-            program, Inference(program), slots, weight_slots, [self._slots[s.name, s.output] for s in outputs], inner
+            made.update((slot, Source(node.name, i)) for i, slot in own.items())
+        names = {part.name for part in parts}
+        outputs = {
+            slot: made[slot]
+            for tensor in taken_outside
+            if (slot := self._slots.get(tensor, -1)) in made and made[slot].name in names
+        }
+        if not outputs:
+            return None
+        interface = Interface(
+            tuple(parts),
+            constants,
+            tuple(given for _, given in brought.values()),
+            tuple(weights),
+            tuple(outputs.values()),
         )
-        return step, [*slots, *weight_slots]
+        slots = [slot for slot, _ in brought.values()]
+        return ClusterStep(
+            interface,
+            slots,
+            list(weights.values()),
+            list(outputs),
+            inner,
+            eager=self._eager,
+            fluid=self._fluid,
+            precision=self._precision,
+        )

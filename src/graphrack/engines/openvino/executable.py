@@ -53,7 +53,7 @@ class Executable:
         self.used = time.monotonic()
         self._model = model
         self._separate = separate
-        self._keeps = keeps  # mapped memory that OpenVINO uses in place
+        self._keeps = keeps  # memory that OpenVINO uses in place
         self._tensor = Tensor
         inputs, outputs = _positions(model.inputs), _positions(model.outputs)
         names = [given.name for given in program.inputs] + (list(program.weights) if separate else [])
@@ -140,7 +140,8 @@ def executable(
     start = time.monotonic()
     converted = convert(topology, ranks, dict(zip(topology.weights, kept, strict=True)))
     background.check()
-    made = Executable(program, core.compile_model(converted, "CPU", settings), weights, nbytes, separate=separate)
+    model, constants = core.compile_model(converted, "CPU", settings), list(program.constants.values())
+    made = Executable(program, model, weights, nbytes, separate=separate, keeps=constants)
     seconds = time.monotonic() - start
     if place is None or seconds < 2 * (_READ_S + nbytes / _READ_BYTES_PER_S):
         return made, None

@@ -19,8 +19,12 @@ from openvino.frontend.tensorflow.py_tensorflow_frontend import (
     _FrontEndPyGraphIterator as GraphIterator,
 )
 
-from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part
+from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.formats.dtypes import DType, from_numpy
+
+# A constant that is shared has to stay as long as the model; small ones are copied.
+_MIN_SHARED_BYTES = 1 << 14
+_SWAPPED = {"Greater": "Less", "GreaterEqual": "LessEqual"}
 
 
 class _Decoder(DecoderBase):  # type: ignore[misc]
@@ -108,7 +112,7 @@ def _attribute(value: Any) -> Any:
 
 def _constant(name: str, value: Any) -> Part:
     array = np.asarray(value)
-    shared = array.ndim > 0 and array.flags.writeable and array.flags.c_contiguous
+    shared = array.nbytes >= _MIN_SHARED_BYTES and array.flags.writeable and array.flags.c_contiguous
     tensor = Tensor(array if shared else np.array(array, order="C"), shared_memory=shared)
     return Part(name, "Const", {"value": tensor, "dtype": from_numpy(array.dtype)}, ())
 
@@ -119,17 +123,44 @@ def _placeholder(given: Input, rank: int) -> Part:
     return Part(given.name, "Placeholder", {"shape": sizes, "dtype": from_numpy(given.dtype)}, ())
 
 
+def _spelled(part: Part) -> list[Part]:
+    """A node as OpenVINO's frontend is given it: where that converts an op wrongly or loosely, by other ops."""
+    if part.op in _SWAPPED:  # it takes a > b for the opposite of a <= b, which isn't so for NaN
+        return [part._replace(op=_SWAPPED[part.op], inputs=part.inputs[::-1])]
+    if part.op == "Softplus":  # its own kernel is off by 1e-5, far more than small results are
+        (x,) = part.inputs
+        name, types = part.name, {"T": part.attributes["T"]}
+
+        def made(op: str, suffix: str, *inputs: Source) -> Part:
+            return Part(f"{name}/{suffix}" if suffix else name, op, types, inputs)
+
+        one = _constant(f"{name}/one", np.ones((), np.float32))
+        return [
+            one,
+            made("Abs", "abs", x),
+            made("Neg", "neg", Source(f"{name}/abs", 0)),
+            made("Exp", "exp", Source(f"{name}/neg", 0)),
+            made("AddV2", "sum", Source(f"{name}/exp", 0), Source(one.name, 0)),
+            made("Log", "log", Source(f"{name}/sum", 0)),
+            made("Relu", "relu", x),
+            made("AddV2", "", Source(f"{name}/relu", 0), Source(f"{name}/log", 0)),
+        ]
+    return [part]
+
+
 def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str, Any]) -> Model:
     """The cluster as an OpenVINO model, for inputs of these ranks and these weights."""
     parts = [
         *(_constant(name, value) for name, value in (program.constants | dict(weights)).items()),
         *(_placeholder(given, rank) for given, rank in zip(program.inputs, ranks, strict=True)),
-        *program.parts,
+        *(spelled for part in program.parts for spelled in _spelled(part)),
     ]
     frontend = FrontEndManager().load_by_framework("tf")
     iterator = _Iterator(parts)  # the frontend asks its decoders until it has converted everything
     graph = frontend.load(iterator)
-    places = [graph.get_place_by_tensor_name(f"{source.name}:{source.output}") for source in program.outputs]
+    places = [
+        graph.get_place_by_tensor_name(f"{source.name}:{source.output}") for source in dict.fromkeys(program.outputs)
+    ]
     graph.override_all_outputs(places)
     model = frontend.convert(graph)
     del iterator

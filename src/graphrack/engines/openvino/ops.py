@@ -1,48 +1,194 @@
-"""Which nodes OpenVINO runs with TensorFlow's numbers: the list that clusters are made of."""
+"""Which nodes OpenVINO runs with TensorFlow's numbers: the list that clusters are made of.
+
+Every op here is compared with TensorFlow over its attributes, shapes and special values. What stays out, and why
+(OpenVINO 2026.4, CPU):
+
+- FloorDiv, FloorMod, Mod, TruncateDiv and Atan2 of floats: wrong near whole quotients, at infinities and at zeros.
+- LRN: off by some 1e-3, since it sums over another window near the edges; cumulative and ordering ops (TopK, ArgMax
+  of NaN) likewise have rules of their own.
+- Gather by indices that a run brings: OpenVINO reads anything for an index out of bounds, where TensorFlow refuses.
+- int64 data: the CPU plugin computes with 32 bits. Shapes, which fit, may be int64.
+- Arithmetic on integers other than what shapes are computed from; float to int casts (NaN, overflow).
+- ResizeNearestNeighbor with half-pixel centers: other choices at ties.
+- Grouped convolutions (an input of more channels than the filter has).
+- Squeeze without dimensions: the result's rank has to be known.
+- Softplus, Log1p: their own kernels lose small results; Softplus is spelled out, see `frontend.py`.
+
+Max, Min, Relu, Relu6, Maximum, Minimum, Exp and MaxPool drop NaN. So values that aren't finite don't get into a
+cluster: the interpreter runs the nodes then, see `step.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from graphrack.formats.protos.graph_pb2 import NodeDef
+import numpy as np
 
-_FLOAT = 1
+from graphrack.formats.op_table import defaults
+from graphrack.formats.protos.graph_pb2 import AttrValue, NodeDef
 
-# op -> inputs that must be constants of the plan (negative: from the end). All else about a node of these ops
-# that matters is checked below; what is not listed stays in the interpreter.
-_CONSTANT_INPUTS: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMul", "BatchMatMulV2"), ()),
-    **dict.fromkeys(("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), ()),
-    **dict.fromkeys(("SquaredDifference", "Square", "Sqrt", "Rsqrt", "Exp", "Neg", "Abs", "Erf"), ()),
-    **dict.fromkeys(("Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid", "Tanh", "Softmax", "LogSoftmax"), ()),
-    **dict.fromkeys(("MaxPool", "AvgPool", "Identity", "Squeeze"), ()),
-    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), (1, 2, 3, 4)),
-    **dict.fromkeys(("Mean", "Sum", "Max", "Min", "Pad", "Reshape", "Transpose", "ExpandDims"), (1,)),
-    "ConcatV2": (-1,),
+_NOTHING = AttrValue()
+
+FLOAT, INT32, INT64, BOOL = 1, 3, 9, 10
+DTYPES = frozenset((FLOAT, INT32, INT64, BOOL))
+"""Of the values that go into and out of a cluster."""
+
+HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "MatMul", "BatchMatMul",
+                   "BatchMatMulV2", "BatchMatMulV3", "Einsum"))  # fmt: skip
+"""What can make a cluster worth its call."""
+
+SHAPES = frozenset(("Shape", "Size", "Rank"))
+"""Ops that look at a tensor's shape alone."""
+
+Value = Callable[[int], Any]
+"""The constant value of the node's input of that number (negative: from the end); None where it has none."""
+
+
+class Rule(NamedTuple):
+    """What a node of an op must be like to be in a cluster.
+
+    Attributes:
+        types: dtypes that its type attributes may have.
+        fixed: inputs that must be constants of the plan (negative: from the end).
+        values: inputs of which OpenVINO's result has its shape: constants, or computed from shapes.
+        check: what else must hold.
+        integers: what must hold of its inputs where it computes on integers: `"any"`, or `"shapes"`, that they
+            are computed from shapes alone.
+        outputs: whether more than the first of its outputs may be used.
+    """
+
+    types: frozenset[int] = frozenset((FLOAT,))
+    fixed: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
+    check: Callable[[NodeDef, Value], bool] | None = None
+    integers: str = "any"
+    outputs: bool = False
+
+
+def _attr(node: NodeDef, name: str) -> AttrValue:
+    """An attribute, its default where the node has it not (asking the message itself would give the node one)."""
+    return node.attr[name] if name in node.attr else defaults(node.op).get(name, _NOTHING)
+
+
+def _inference(node: NodeDef, value: Value) -> bool:
+    return not _attr(node, "is_training").b
+
+
+def _window(node: NodeDef, value: Value) -> bool:
+    """Sizes and strides along rows and columns alone, which OpenVINO's windows have."""
+    first = _attr(node, "data_format").s.startswith(b"NC")
+    for name in ("strides", "dilations", "ksize"):
+        sizes = _attr(node, name).list.i
+        if sizes and (sizes[0] != 1 or sizes[1 if first else -1] != 1):
+            return False
+    padding = _attr(node, "padding").s
+    return padding in (b"SAME", b"VALID") or (padding == b"EXPLICIT" and node.op == "Conv2D")
+
+
+def _transposed(node: NodeDef, value: Value) -> bool:
+    dilations = _attr(node, "dilations").list.i
+    return _window(node, value) and _attr(node, "padding").s != b"EXPLICIT" and all(d == 1 for d in dilations)
+
+
+def _volume(node: NodeDef, value: Value) -> bool:
+    return _attr(node, "data_format").s in (b"", b"NDHWC") and _window(node, value)
+
+
+def _some_axes(node: NodeDef, value: Value) -> bool:
+    return bool(np.size(value(1)))
+
+
+def _channels_last(node: NodeDef, value: Value) -> bool:
+    return _attr(node, "data_format").s in (b"", b"NHWC")
+
+
+def _named_dimensions(node: NodeDef, value: Value) -> bool:
+    return bool(_attr(node, "squeeze_dims").list.i)
+
+
+def _plain_gather(node: NodeDef, value: Value) -> bool:
+    return not _attr(node, "batch_dims").i
+
+
+def _sizes_resize(node: NodeDef, value: Value) -> bool:
+    return not _attr(node, "half_pixel_centers").b
+
+
+def _to_float(node: NodeDef, value: Value) -> bool:
+    source, target = _attr(node, "SrcT").type, _attr(node, "DstT").type
+    return source != FLOAT or target == FLOAT
+
+
+def _broadcasts(node: NodeDef, value: Value) -> bool:
+    return _attr(node, "incompatible_shape_error").b
+
+
+def _plain_einsum(node: NodeDef, value: Value) -> bool:
+    """Two operands, no dots, and every letter of an operand once."""
+    left, arrow, _ = _attr(node, "equation").s.partition(b"->")
+    terms = left.split(b",")
+    return arrow == b"->" and len(terms) == 2 and b"." not in left and all(len(set(t)) == len(t) for t in terms)
+
+
+_ANY = frozenset((FLOAT, INT32, INT64, BOOL))
+_NUMBERS = frozenset((FLOAT, INT32, INT64))
+_TRUTHS = frozenset((BOOL,))
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BiasAdd", "AddN"), Rule()),
+    **dict.fromkeys(("Square", "Sqrt", "Rsqrt", "Exp", "Erf", "Log", "Sin", "Cos", "Reciprocal", "Inv"), Rule()),
+    **dict.fromkeys(("Relu", "Relu6", "Elu", "Selu", "LeakyRelu", "Sigmoid", "Tanh", "Softsign", "Softplus"), Rule()),
+    **dict.fromkeys(("Neg", "Abs", "Sign", "Floor", "Ceil", "Round", "Rint"), Rule()),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), Rule()),
+    **dict.fromkeys(("RealDiv", "Div", "DivNoNan", "SquaredDifference", "Pow"), Rule()),
+    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum"), Rule(_NUMBERS, integers="shapes")),
+    "FloorDiv": Rule(frozenset((INT32, INT64)), integers="shapes"),
+    **dict.fromkeys(("Less", "LessEqual", "Greater", "GreaterEqual"), Rule(frozenset((FLOAT, INT32)))),
+    **dict.fromkeys(("Equal", "NotEqual"), Rule(frozenset((FLOAT, INT32)), check=_broadcasts)),
+    **dict.fromkeys(("LogicalAnd", "LogicalOr", "LogicalNot"), Rule(_TRUTHS)),
+    **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative", "MaxPool", "AvgPool"), Rule(check=_window)),
+    "Conv3D": Rule(check=_volume),
+    "Conv2DBackpropInput": Rule(values=(0,), check=_transposed),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), Rule(check=_inference)),
+    **dict.fromkeys(("Mean", "Max", "Min"), Rule(fixed=(1,), check=_some_axes)),
+    **dict.fromkeys(("Sum", "Prod"), Rule(_NUMBERS, fixed=(1,), check=_some_axes, integers="shapes")),
+    "Einsum": Rule(check=_plain_einsum),
+    "ResizeBilinear": Rule(values=(1,)),
+    "ResizeNearestNeighbor": Rule(values=(1,), check=_sizes_resize),
+    # What moves values about.
+    **dict.fromkeys(("Identity", "Pack", "ZerosLike", "OnesLike"), Rule(_ANY)),
+    **dict.fromkeys(("Reshape", "Tile", "BroadcastTo"), Rule(_ANY, values=(1,))),
+    **dict.fromkeys(("ExpandDims", "Transpose", "ReverseV2"), Rule(_ANY, fixed=(1,))),
+    "Squeeze": Rule(_ANY, check=_named_dimensions),
+    "ConcatV2": Rule(_ANY, fixed=(-1,)),
+    "Concat": Rule(_ANY, fixed=(0,)),
+    "Unpack": Rule(_ANY, outputs=True),
+    "Split": Rule(_ANY, fixed=(0,), outputs=True),
+    "SplitV": Rule(_ANY, fixed=(1, 2), outputs=True),
+    "StridedSlice": Rule(_ANY, fixed=(3,), values=(1, 2)),
+    "Slice": Rule(_ANY, values=(1, 2)),
+    "Pad": Rule(_NUMBERS, fixed=(1,)),
+    "PadV2": Rule(_NUMBERS, fixed=(1, 2)),
+    "MirrorPad": Rule(_NUMBERS, fixed=(1,)),
+    "Fill": Rule(_ANY, values=(0,), fixed=(1,)),
+    "GatherV2": Rule(_ANY, fixed=(1, 2), check=_plain_gather),
+    **dict.fromkeys(("SpaceToDepth", "DepthToSpace"), Rule(check=_channels_last)),
+    **dict.fromkeys(("SpaceToBatchND", "BatchToSpaceND"), Rule(fixed=(1, 2))),
+    **dict.fromkeys(("Select", "SelectV2"), Rule(_ANY)),
+    "Cast": Rule(_ANY, check=_to_float),
+    "OneHot": Rule(frozenset((FLOAT, INT32)), fixed=(1, 2, 3)),
+    "Range": Rule(frozenset((INT32, INT64)), values=(0, 1, 2), integers="shapes"),
+    **dict.fromkeys(SHAPES, Rule(_ANY)),
 }
 
-HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "MatMul", "BatchMatMul", "BatchMatMulV2"))
-"""What makes a cluster worth its call."""
+_TYPE_ATTRIBUTES = ("T", "SrcT", "DstT", "Tparams", "TI", "Ta", "Tb", "Tout")
 
 
-def _inference(node: NodeDef) -> bool:
-    return "is_training" in node.attr and not node.attr["is_training"].b
-
-
-def _plain_padding(node: NodeDef) -> bool:
-    return node.attr["padding"].s in (b"SAME", b"VALID")
-
-
-_CONDITIONS: dict[str, Callable[[NodeDef], bool]] = {
-    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _inference),
-    **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative", "MaxPool", "AvgPool"), _plain_padding),
-}
-
-
-def constant_inputs(node: NodeDef) -> tuple[int, ...] | None:
-    """The inputs that must be constants for a node to be in a cluster; None where it can't be in one."""
-    needed = _CONSTANT_INPUTS.get(node.op)
-    if needed is None or node.attr["T"].type != _FLOAT:
-        return None
-    condition = _CONDITIONS.get(node.op)
-    return needed if condition is None or condition(node) else None
+def types(node: NodeDef) -> set[int]:
+    """The dtypes of the values that a node computes with (of its sizes and axes, not)."""
+    if node.op == "Range":
+        return {_attr(node, "Tidx").type}
+    if node.op.startswith("Logical"):
+        return {BOOL}
+    return {number for name in _TYPE_ATTRIBUTES if (number := _attr(node, name).type)}

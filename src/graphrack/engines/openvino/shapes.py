@@ -8,16 +8,14 @@ is left to the interpreter, which has the words for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from graphrack.engines.openvino.compiled import ClusterProgram
-
 Shape = tuple[int, ...]
 Values = Sequence[Any]
-"""For each input its constant value, None where it has none."""
+"""For each input its value, None where none is known."""
 
 
 class Misfit(ValueError):
@@ -77,29 +75,41 @@ def _batch_matmul(shapes: Sequence[Shape], values: Values, attributes: Mapping[s
     return (*_broadcast((a[:-2], b[:-2]), values, attributes), rows, columns)
 
 
-def _window(size: int, kernel: int, stride: int, dilation: int, padding: bytes) -> int:
+def _window(size: int, kernel: int, stride: int, dilation: int, padding: bytes, pads: Sequence[int]) -> int:
     reach = (kernel - 1) * dilation + 1
-    count = -(-size // stride) if padding == b"SAME" else (size - reach) // stride + 1
+    count = -(-size // stride) if padding == b"SAME" else (size + sum(pads) - reach) // stride + 1
     _require(count > 0)
     return count
 
 
 def _windows(value: Shape, kernel: Sequence[int], channels: int, attributes: Mapping[str, Any]) -> Shape:
-    first = _channels_first(attributes)
-    at = (2, 3) if first else (1, 2)
-    strides, dilations = attributes["strides"], attributes.get("dilations", (1, 1, 1, 1))
+    first, rank = _channels_first(attributes), len(value)
+    at = range(2, rank) if first else range(1, rank - 1)
+    strides, dilations = attributes["strides"], attributes.get("dilations") or (1,) * rank
+    pads = attributes.get("explicit_paddings") or (0,) * (2 * rank)
     sizes = [
-        _window(value[i], k, strides[i], dilations[i], attributes["padding"]) for i, k in zip(at, kernel, strict=True)
+        _window(value[i], k, strides[i], dilations[i], attributes["padding"], pads[2 * i : 2 * i + 2])
+        for i, k in zip(at, kernel, strict=True)
     ]
     return (value[0], channels, *sizes) if first else (value[0], *sizes, channels)
 
 
 def _conv(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     value, kernel = shapes
-    _require(len(value) == len(kernel) == 4)
+    _require(len(value) == len(kernel) == (5 if attributes.get("data_format") == b"NDHWC" else 4))
     # Equal, not a multiple: grouped convolutions stay with the interpreter.
-    _require(value[1 if _channels_first(attributes) else 3] == kernel[2])
-    return _windows(value, kernel[:2], kernel[3], attributes)
+    _require(value[1 if _channels_first(attributes) else -1] == kernel[-2])
+    return _windows(value, kernel[:-2], kernel[-1], attributes)
+
+
+def _conv3d(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    return _conv(shapes, values, {**attributes, "data_format": b"NDHWC"})
+
+
+def _conv_transposed(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    sizes, kernel, gradient = _whole(values[0]), shapes[1], shapes[2]
+    _require(len(sizes) == 4 and _conv([sizes, kernel], values, attributes) == gradient)
+    return sizes
 
 
 def _depthwise(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
@@ -124,6 +134,12 @@ def _axes(value: Any, rank: int) -> set[int]:
     return {a % rank for a in axes}
 
 
+def _whole(value: Any) -> Shape:
+    """Sizes that a value gives; a `Misfit` where it isn't known."""
+    _require(value is not None)
+    return tuple(int(s) for s in np.ravel(value))
+
+
 def _reduced(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     axes = _axes(values[1], len(shapes[0])) if shapes[0] else set()
     if attributes.get("keep_dims"):
@@ -138,14 +154,14 @@ def _padded(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, An
 
 
 def _reshaped(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
-    target, count = [int(s) for s in np.ravel(values[1])], math.prod(shapes[0])
+    target, count = _whole(values[1]), math.prod(shapes[0])
     _require(target.count(-1) <= 1 and all(s >= -1 for s in target))
     known = math.prod(s for s in target if s != -1)
     if -1 in target:
         _require(known > 0 and count % known == 0)
         return tuple(count // known if s == -1 else s for s in target)
     _require(known == count)
-    return tuple(target)
+    return target
 
 
 def _transposed(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
@@ -180,48 +196,150 @@ def _softmax(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, A
     return shapes[0]
 
 
+def _mirrored(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    most = [size - (attributes["mode"] == b"REFLECT") for size in shapes[0]]
+    padded = _padded(shapes, values, attributes)
+    _require(all(max(p) <= m for p, m in zip(np.asarray(values[1]).tolist(), most, strict=True)))
+    return padded
+
+
+def _stacked(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    first = shapes[0]
+    _require(all(shape == first for shape in shapes))
+    (axis,) = _axes(attributes.get("axis", 0), len(first) + 1)
+    return (*first[:axis], len(shapes), *first[axis:])
+
+
+def _joined_first(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    return _joined([*shapes[1:], shapes[0]], [*values[1:], values[0]], attributes)
+
+
+def _all_same(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    _require(all(shape == shapes[0] for shape in shapes))
+    return shapes[0]
+
+
+def _tiled(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    times = _whole(values[1])
+    _require(len(times) == len(shapes[0]) and all(t > 0 for t in times))
+    return tuple(s * t for s, t in zip(shapes[0], times, strict=True))
+
+
+def _broadcast_to(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    target = _whole(values[1])
+    _require(_broadcast([shapes[0], target], values, attributes) == target)
+    return target
+
+
+def _filled(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    return _whole(values[0])
+
+
+def _gathered(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    (axis,), picked = _axes(values[2], len(shapes[0])), np.asarray(values[1])
+    _require(bool(((picked >= 0) & (picked < shapes[0][axis])).all()))
+    return (*shapes[0][:axis], *shapes[1], *shapes[0][axis + 1 :])
+
+
+def _one_hot(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    axis = attributes.get("axis", -1)
+    (axis,) = _axes(axis, len(shapes[0]) + 1)
+    return (*shapes[0][:axis], int(values[1]), *shapes[0][axis:])
+
+
+def _selected(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    condition, one, other = shapes
+    _require(one == other and (condition == one or (len(condition) == 1 and condition[0] == one[0])))
+    return one
+
+
+def _resized(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    size = _whole(values[1])
+    _require(len(shapes[0]) == 4 and len(size) == 2 and min(size) > 0)
+    return (shapes[0][0], *size, shapes[0][3])
+
+
+def _to_depth(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    _require(len(shapes[0]) == 4)
+    (batch, rows, columns, depth), block = shapes[0], attributes["block_size"]
+    _require(rows % block == 0 and columns % block == 0)
+    return (batch, rows // block, columns // block, depth * block * block)
+
+
+def _from_depth(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    _require(len(shapes[0]) == 4)
+    (batch, rows, columns, depth), block = shapes[0], attributes["block_size"]
+    _require(depth % (block * block) == 0)
+    return (batch, rows * block, columns * block, depth // (block * block))
+
+
+def _to_batch(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    blocks, pads = _whole(values[1]), np.asarray(values[2]).tolist()
+    _require(len(shapes[0]) > len(blocks) == len(pads))
+    inner = [s + sum(p) for s, p in zip(shapes[0][1:], pads, strict=False)]
+    _require(all(s % b == 0 for s, b in zip(inner, blocks, strict=True)))
+    sizes = (s // b for s, b in zip(inner, blocks, strict=True))
+    return (shapes[0][0] * math.prod(blocks), *sizes, *shapes[0][len(blocks) + 1 :])
+
+
+def _from_batch(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    blocks, crops = _whole(values[1]), np.asarray(values[2]).tolist()
+    _require(len(shapes[0]) > len(blocks) == len(crops) and shapes[0][0] % math.prod(blocks) == 0)
+    sizes = [s * b - sum(c) for s, b, c in zip(shapes[0][1:], blocks, crops, strict=False)]
+    _require(min(sizes) > 0)
+    return (shapes[0][0] // math.prod(blocks), *sizes, *shapes[0][len(blocks) + 1 :])
+
+
+def _einsum(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    left, _, right = attributes["equation"].partition(b"->")
+    sizes: dict[int, int] = {}
+    for term, shape in zip(left.split(b","), shapes, strict=True):
+        _require(len(term) == len(shape) and all(sizes.setdefault(k, s) == s for k, s in zip(term, shape, strict=True)))
+    _require(all(letter in sizes for letter in right))
+    return tuple(sizes[letter] for letter in right)
+
+
 OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], Shape]] = {
-    **dict.fromkeys(("Square", "Sqrt", "Rsqrt", "Exp", "Neg", "Abs", "Erf", "Identity"), _same),
-    **dict.fromkeys(("Relu", "Relu6", "Elu", "LeakyRelu", "Sigmoid", "Tanh"), _same),
+    **dict.fromkeys(("Square", "Sqrt", "Rsqrt", "Exp", "Log", "Sin", "Cos", "Neg", "Abs", "Sign", "Erf"), _same),
+    **dict.fromkeys(("Floor", "Ceil", "Round", "Rint", "Reciprocal", "Inv", "LogicalNot", "Cast"), _same),
+    **dict.fromkeys(("Relu", "Relu6", "Elu", "Selu", "LeakyRelu", "Sigmoid", "Tanh", "Softsign", "Softplus"), _same),
+    **dict.fromkeys(("Identity", "ZerosLike", "OnesLike", "ReverseV2"), _same),
     **dict.fromkeys(("Softmax", "LogSoftmax"), _softmax),
-    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "SquaredDifference"), _broadcast),
+    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "FloorDiv", "Pow"), _broadcast),
+    **dict.fromkeys(("Maximum", "Minimum", "SquaredDifference", "LogicalAnd", "LogicalOr", "SelectV2"), _broadcast),
+    **dict.fromkeys(("Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual"), _broadcast),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _batch_norm),
-    **dict.fromkeys(("BatchMatMul", "BatchMatMulV2"), _batch_matmul),
+    **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _batch_matmul),
     **dict.fromkeys(("MaxPool", "AvgPool"), _pool),
-    **dict.fromkeys(("Mean", "Sum", "Max", "Min"), _reduced),
+    **dict.fromkeys(("Mean", "Sum", "Prod", "Max", "Min"), _reduced),
+    **dict.fromkeys(("Pad", "PadV2"), _padded),
+    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), _resized),
+    "AddN": _all_same,
+    "BatchToSpaceND": _from_batch,
     "BiasAdd": _bias,
-    "MatMul": _matmul,
-    "Conv2D": _conv,
-    "DepthwiseConv2dNative": _depthwise,
-    "Pad": _padded,
-    "Reshape": _reshaped,
-    "Transpose": _transposed,
-    "ExpandDims": _expanded,
-    "Squeeze": _squeezed,
+    "BroadcastTo": _broadcast_to,
+    "Concat": _joined_first,
     "ConcatV2": _joined,
+    "Conv2D": _conv,
+    "Conv2DBackpropInput": _conv_transposed,
+    "Conv3D": _conv3d,
+    "DepthToSpace": _from_depth,
+    "DepthwiseConv2dNative": _depthwise,
+    "Einsum": _einsum,
+    "ExpandDims": _expanded,
+    "Fill": _filled,
+    "GatherV2": _gathered,
+    "MatMul": _matmul,
+    "MirrorPad": _mirrored,
+    "OneHot": _one_hot,
+    "Pack": _stacked,
+    "Reshape": _reshaped,
+    "Select": _selected,
+    "SpaceToBatchND": _to_batch,
+    "SpaceToDepth": _to_depth,
+    "Squeeze": _squeezed,
+    "Tile": _tiled,
+    "Transpose": _transposed,
 }
-"""For each op of a cluster the shape of its output; they raise `Misfit`."""
-
-
-class Inference:
-    """The shapes of all of a cluster's tensors, given those of its inputs."""
-
-    def __init__(self, program: ClusterProgram):
-        self._program = program
-
-    def key(self, inputs: Sequence[np.ndarray[Any, Any]]) -> Hashable:
-        """What the shapes depend on."""
-        return tuple(a.shape for a in inputs)
-
-    def run(self, inputs: Sequence[np.ndarray[Any, Any]], weights: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Raises `Misfit` where the inputs don't fit the nodes, or a tensor is empty."""
-        program = self._program
-        known: dict[tuple[str, int], Shape] = {(n, 0): np.shape(c) for n, c in program.constants.items()}
-        known.update(((given.name, 0), value.shape) for given, value in zip(program.inputs, inputs, strict=True))
-        known.update(((name, 0), value.shape) for name, value in zip(program.weights, weights, strict=True))
-        _require(not any(0 in shape for shape in known.values()))
-        for part in program.parts:
-            values = [program.constants.get(source.name) for source in part.inputs]
-            output = OUTPUT_SHAPES[part.op]([known[source] for source in part.inputs], values, part.attributes)
-            _require(0 not in output)
-            known[part.name, 0] = output
+"""For each op of a cluster the shape of its output; they raise `Misfit`. The ops that only look at a shape, or
+whose results are views, are missing: `inference.py` runs the interpreter's own kernels for them."""

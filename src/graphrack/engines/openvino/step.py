@@ -1,54 +1,106 @@
-"""A cluster as a step of a plan: OpenVINO's results where it takes the values, the interpreter's elsewhere."""
+"""A cluster as a step of a plan: OpenVINO's results where it takes the values and pays, the interpreter's elsewhere."""
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from operator import is_
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import Frame, Step
-from graphrack.engines.openvino.compiled import ClusterProgram
-from graphrack.engines.openvino.shapes import Inference, Misfit
+from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
+from graphrack.engines.openvino.cost import CALL, Cost, compiling
+from graphrack.engines.openvino.inference import Inference
+from graphrack.engines.openvino.shapes import Misfit
 
 _MAX_SHAPES = 4096
+_MAX_PROGRAMS = 32
+_MAX_WEIGHTS = 256
+
+# A cluster is compiled once the runs so far could have gained this part of what compiling takes: who has run a
+# model will most likely run it again.
+_HOPE = 0.05
+
+Array = np.ndarray[Any, Any]
+
+
+class Interface(NamedTuple):
+    """What a cluster computes: its nodes, what they take and give.
+
+    Attributes:
+        parts: its nodes.
+        constants: values that never change, by name.
+        inputs: what every run brings.
+        weights: names of variables' values.
+        outputs: tensors that others take.
+    """
+
+    parts: tuple[Part, ...]
+    constants: dict[str, Array]
+    inputs: tuple[Input, ...]
+    weights: tuple[str, ...]
+    outputs: tuple[Source, ...]
 
 
 class ClusterStep:
     """Reads a cluster's inputs from the frame, and puts its outputs there.
 
-    What goes to OpenVINO are arrays of the dtypes that the cluster was made for, whose shapes fit each other and
-    leave no tensor empty: compiled for sizes that may change, OpenVINO checks less than TensorFlow does. All else
-    is left to the nodes' own steps, which also have the words for what doesn't fit.
+    What goes to OpenVINO are finite arrays of the dtypes that the cluster was made for, whose shapes fit each other
+    and leave no tensor empty: compiled for sizes that may change, OpenVINO checks less than TensorFlow does, and some
+    of its kernels drop NaN. All else is left to the nodes' own steps, which also have the words for what doesn't fit.
 
     Attributes:
-        program: what OpenVINO runs.
+        interface: what it computes.
         inner: the nodes' own steps.
+        eager: whether it is compiled at once, whatever it costs; else when it pays.
+        fluid: whether the variables' values change from run to run: they are inputs then, not weights.
+        precision: what OpenVINO computes in.
+        cost: of a run on the shapes seen last; None before the first run.
+        programs: what has been made for OpenVINO, by the shapes that it was made for.
+        slots: those that it reads.
+        outputs: those that it fills.
     """
 
     def __init__(
         self,
-        program: ClusterProgram,
-        inference: Inference,
+        interface: Interface,
         inputs: Sequence[int],
         weights: Sequence[int],
         outputs: Sequence[int],
         inner: Sequence[Step],
+        *,
+        eager: bool,
+        fluid: bool,
+        precision: str,
     ):
-        self.program = program
+        self.interface = interface
         self.inner = tuple(inner)
-        self._inference = inference
-        self._inputs = tuple(zip(inputs, (given.dtype for given in program.inputs), strict=True))
+        self.eager = eager
+        self.fluid = fluid
+        self.precision = precision
+        self.cost: Cost | None = None
+        self.programs: dict[Any, ClusterProgram] = {}
+        self._inputs = tuple(zip(inputs, (given.dtype for given in interface.inputs), strict=True))
         self._weights = tuple(weights)
-        self._outputs = tuple(outputs)
-        self._fitting: dict[Any, bool] = {}
+        self.slots = (*inputs, *weights)
+        self.outputs = tuple(outputs)
+        self._inference: Inference | None = None
+        self._costs: dict[Any, Cost | None] = {}
+        self._gain = 0.0
+        self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
+        self._last: list[Array] = []
+        self._last_shapes: tuple[Any, ...] | None = ()
+        self._checked: dict[tuple[int, ...], list[Any]] = {}
 
     def __call__(self, frame: Frame) -> None:
         """Runs it once."""
         results = self._results(frame)
         if results is not None:
-            for slot, value in zip(self._outputs, results, strict=True):
+            for slot, value in zip(self.outputs, results, strict=True):
                 frame[slot] = value
             return
         for step in self.inner:
@@ -66,20 +118,85 @@ class ClusterStep:
                 return None
             arrays.append(np.asarray(value, order="C"))
         weights = [frame[slot] for slot in self._weights]
-        key = (self._inference.key(arrays), tuple(w.shape for w in weights))
-        fits = self._fitting.get(key)
-        if fits is None:
-            try:
-                self._inference.run(arrays, weights)
-                fits = True
-            except Misfit:
-                fits = False
-            if len(self._fitting) >= _MAX_SHAPES:
-                self._fitting.clear()
-            self._fitting[key] = fits
-        if not fits:
+        if len(weights) != len(self._last) or not all(map(is_, weights, self._last)):
+            self._last_shapes = self._check_weights(weights)
+            self._last = weights
+        inference = self._inference
+        if self._last_shapes is None:
             return None
+        if inference is None:
+            one = self.interface
+            inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights)
+        key = (inference.key(arrays), self._last_shapes)
         try:
-            return self.program.run(arrays, weights)
+            cost = self._costs[key]
+        except KeyError:
+            cost = self._estimate(key, arrays, weights)
+        if cost is None or not (self.eager or self._pays(cost)) or not all(map(finite, arrays)):
+            return None
+        program = self._program(inference, arrays, weights)
+        try:
+            return program.run([*arrays, *weights], []) if self.fluid else program.run(arrays, weights)
         except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
             return None
+
+    def _check_weights(self, weights: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The weights' shapes; None where OpenVINO can't take them."""
+        ids = tuple(map(id, weights))
+        known = self._checked.get(ids)
+        if known is None or any(ref() is not w for ref, w in zip(known, weights, strict=True)):
+            if not all(isinstance(w, np.ndarray) and w.dtype.kind in "fib" and finite(w) for w in weights):
+                return None
+            if len(self._checked) >= _MAX_WEIGHTS:
+                self._checked.clear()
+            self._checked[ids] = [weakref.ref(w) for w in weights]
+        return tuple(w.shape for w in weights)
+
+    def _estimate(self, key: Any, arrays: Sequence[Array], weights: Sequence[Array]) -> Cost | None:
+        assert self._inference is not None
+        try:
+            cost: Cost | None = self._inference.run(arrays, weights) + CALL
+        except Misfit:
+            cost = None
+        if len(self._costs) >= _MAX_SHAPES:
+            self._costs.clear()
+        self._costs[key] = self.cost = cost
+        return cost
+
+    def _pays(self, cost: Cost) -> bool:
+        gain = cost.interpreter - cost.openvino
+        if gain < 0.25 * cost.interpreter:
+            return False
+        self._gain += gain
+        return self._gain >= _HOPE * (self._compiling + sum(w.nbytes for w in self._last) / 1e9)
+
+    def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
+        """What OpenVINO compiles: for ranks, and for the very shapes of what sizes and filters come from."""
+        brought = tuple(arrays[i].shape for i in inference.brought)
+        key = (brought, self._last_shapes if self.fluid else ())
+        program = self.programs.get(key)
+        if program is None:
+            one = self.interface
+            inputs = list(one.inputs)
+            for i, shape in zip(inference.brought, brought, strict=True):
+                inputs[i] = inputs[i]._replace(shape=shape)
+            names: Sequence[str] = one.weights
+            if self.fluid:
+                inputs += [Input(name, w.dtype, w.shape) for name, w in zip(names, weights, strict=True)]
+                names = ()
+            if len(self.programs) >= _MAX_PROGRAMS:
+                self.programs.clear()
+            program = ClusterProgram(
+                one.parts, one.constants, names, inputs, one.outputs, wait=self.eager, precision=self.precision
+            )
+            self.programs[key] = program
+        return program
+
+
+def finite(array: Array) -> bool:
+    """Whether an array holds neither NaN nor an infinity."""
+    if array.dtype.kind != "f":
+        return True
+    flat = array.reshape(-1)
+    # One pass of BLAS tells, but where squares overflow.
+    return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())

@@ -1,0 +1,92 @@
+"""What a node costs, by the interpreter and in a cluster, as far as shapes tell.
+
+The rates are rough: measured on two cores of a present server's CPU, and good to a factor of two elsewhere. They decide
+whether a cluster pays, which is a matter of factors of ten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from graphrack.engines.openvino.compiled import Part
+
+Shape = tuple[int, ...]
+
+
+class Cost(NamedTuple):
+    """Seconds by the interpreter, and in a cluster."""
+
+    interpreter: float
+    openvino: float
+
+    def __add__(self, other: object) -> Cost:
+        assert isinstance(other, Cost)
+        return Cost(self.interpreter + other.interpreter, self.openvino + other.openvino)
+
+
+CALL = Cost(0.0, 25e-6)
+"""What every run of a cluster costs, whatever is in it."""
+
+# Per node: the interpreter's step; what OpenVINO does per node that it hasn't fused with another.
+_STEP, _NODE = 1.2e-6, 0.8e-6
+# Seconds per multiplication-and-addition.
+_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 40e9, 1 / 25e9, 1 / 0.6e9, 1 / 80e9
+# Seconds per byte that is read once: weights of a matrix product with few rows.
+_BYTE = 1 / 12e9
+# Seconds per value: of an elementwise op, a simple one and those of more work; fused ones cost OpenVINO little.
+_VALUE, _FUSED = 0.4e-9, 0.15e-9
+_SLOW = {
+    **dict.fromkeys(("Exp", "Log", "Sqrt", "Rsqrt", "Elu", "Selu", "LeakyRelu", "Relu6", "Select", "SelectV2"), 1.5e-9),
+    **dict.fromkeys(("Sin", "Cos", "Tanh", "Sigmoid", "Softmax", "LogSoftmax", "Softplus", "Softsign"), 5e-9),
+    **dict.fromkeys(("Erf", "Pow"), 10e-9),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), 1e-9),
+    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), 5e-9),
+}
+_VIEWS = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Slice", "Split", "SplitV",
+                    "Unpack", "Transpose", "BroadcastTo", "Shape", "Size", "Rank"))  # fmt: skip
+
+
+def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:
+    """What a node costs.
+
+    Attributes:
+        shapes: of its inputs.
+        output: the shape of its (first) output.
+    """
+    values, op = math.prod(output), part.op
+    if op in ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"):
+        a, b = shapes[0], shapes[1]
+        rows, columns = output[-2:]
+        inner = math.prod(a[-2:]) // rows
+        work, read = values * inner, 4 * math.prod(b)
+        reading = read * _BYTE if rows * (values // (rows * columns)) < 16 else 0.0
+        return Cost(_STEP + work * _MATRIX + reading, _NODE + work * _DENSE + reading)
+    if op in ("Conv2D", "Conv3D"):
+        work = values * math.prod(shapes[1][:-1])
+        return Cost(10 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
+    if op == "Conv2DBackpropInput":
+        work = math.prod(shapes[2]) * math.prod(shapes[1][:-1])
+        return Cost(10 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
+    if op == "DepthwiseConv2dNative":
+        work = values * math.prod(shapes[1][:2])
+        return Cost(10 * _STEP + work * _CONV_BY_CHANNEL, _NODE + work / 8e9)
+    if op == "Einsum":
+        letters: dict[int, int] = {}
+        for term, shape in zip(part.attributes["equation"].partition(b"->")[0].split(b","), shapes, strict=True):
+            letters.update(zip(term, shape, strict=True))
+        work = math.prod(letters.values())
+        return Cost(10 * _STEP + work * _MATRIX, 3 * _NODE + work * _DENSE)
+    if op in ("MaxPool", "AvgPool"):
+        work = values * math.prod(part.attributes["ksize"])
+        return Cost(10 * _STEP + work * _VALUE, _NODE + work * _FUSED)
+    if op in _VIEWS:
+        return Cost(_STEP, _NODE / 4)
+    moved = max(values, math.prod(shapes[0]) if shapes else 0)
+    return Cost(_STEP + moved * (_VALUE + _SLOW.get(op, 0.0)), _NODE / 2 + moved * _FUSED)
+
+
+def compiling(parts: int, bytes_of_weights: int) -> float:
+    """Seconds that compiling a cluster takes, roughly."""
+    return 0.02 + 0.8e-3 * parts + bytes_of_weights / 1e9

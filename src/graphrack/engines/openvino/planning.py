@@ -1,0 +1,139 @@
+"""Clusters while a plan is compiled: which nodes are to be one step, and that step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graphrack.engines.interpreter.order import Cluster, Item, Sections, entering, names_in
+from graphrack.engines.interpreter.steps import Step
+from graphrack.engines.openvino.building import ClusterBuilder
+from graphrack.engines.openvino.clusters import Candidates, find_clusters
+from graphrack.engines.openvino.ops import FLOAT, HEAVY, RULES, types
+from graphrack.engines.openvino.step import ClusterStep
+from graphrack.formats.dtypes import DType
+from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.graph.index import Shape
+from graphrack.graph.names import TensorName
+from graphrack.ops.runtime import Handle
+
+if TYPE_CHECKING:
+    from graphrack.engines.interpreter.nodes import NodeCompiler
+
+Tensor = tuple[str, int]
+
+_ANYTHING = RULES["Identity"].types
+
+
+class Clusters:
+    """What of one plan, or of one function's body, goes to OpenVINO.
+
+    Attributes:
+        why_not: for each node that is in no cluster the reason.
+    """
+
+    def __init__(self, compiler: NodeCompiler, *, eager: bool, fluid: bool, precision: str):
+        """`eager`: as much as possible, at once; else what pays, when it does. `fluid`: variables change meanwhile."""
+        self._compiler = compiler
+        self._eager = eager
+        self._fluid = fluid
+        self._precision = precision
+        self._candidates = Candidates(compiler.work, compiler.fed, compiler.used, self._constant)
+        self.why_not = self._candidates.why_not
+        self._consumers: dict[str, dict[int, set[str]]] = {}
+        for name, inputs in compiler.work.inputs.items():
+            for op, output in inputs:
+                self._consumers.setdefault(op, {}).setdefault(output, set()).add(name)
+        for fetch in compiler.fetches:
+            if not isinstance(fetch, str):
+                self._consumers.setdefault(fetch.op, {}).setdefault(fetch.output, set()).add("")
+
+    def find(self, items: Sequence[Item], sections: Sections | None, done: Collection[str]) -> list[Cluster]:
+        """The clusters among the items of a plan or a loop, which are in an order.
+
+        Attributes:
+            sections: of the loop; asked for every item.
+            done: nodes that are constants.
+        """
+        compiler, flow = self._compiler, self._compiler.flow
+        colors: dict[str, Hashable] = {}
+        changed: dict[str, int] = {}
+        for number, item in enumerate(items):
+            rank = sections.rank(item) if sections is not None else 0
+            writers = self._writers(item, number, changed) if compiler.writes else 0
+            if not isinstance(item, NodeDef) or item.name in done:
+                continue
+            context = flow.contexts[item.name] if flow is not None else frozenset()
+            if not self._candidates.takes(item):
+                continue
+            if context and (item.op == "Identity" or item.name in compiler.waited_for):
+                self.why_not[item.name] = "in a branch, it only tells whether that is taken"
+                continue
+            colors[item.name] = (context, rank, writers)
+        found = []
+        for cluster in find_clusters(items, compiler.work, compiler.fed, colors):
+            if self._is_worth(cluster):
+                found.append(cluster)
+            else:
+                self.why_not.update((node.name, "what hangs together there is too little") for node in cluster.nodes)
+        return found
+
+    def step(self, cluster: Cluster, inner: Sequence[Step], value_slots: dict[int, int]) -> ClusterStep | None:
+        """The step of a cluster whose nodes' own steps are made; None where OpenVINO can't take it after all."""
+        compiler = self._compiler
+        reads = [(n.name, 0) for n in compiler.work.order if n.op == "ReadVariableOp"]
+        variables = {read.slot for read in compiler.reads} | set(value_slots.values())
+        variables.update(compiler.slots[tensor] for tensor in reads if tensor in compiler.slots)
+        builder = ClusterBuilder(
+            compiler.work.inputs,
+            compiler.slots,
+            compiler.constants,
+            variables,
+            self._dtype,
+            self._shape,
+            eager=self._eager,
+            fluid=self._fluid,
+            precision=self._precision,
+        )
+        return builder.step(cluster, value_slots, self._taken_outside(cluster), inner)
+
+    def _taken_outside(self, cluster: Cluster) -> list[Tensor]:
+        """Tensors of a cluster that others take, or that are fetched."""
+        own = {node.name for node in cluster.nodes}
+        return [
+            (node.name, output)
+            for node in cluster.nodes
+            for output, consumers in sorted(self._consumers.get(node.name, {}).items())
+            if not consumers <= own
+        ]
+
+    def _writers(self, item: Item, number: int, changed: dict[str, int]) -> int:
+        """A set of items that write, as bits: those that this one comes after.
+
+        Nodes of one cluster come after the same ones, so that none of them waits for a write which it needn't.
+        """
+        compiler, found = self._compiler, 0
+        for node in entering(item):
+            for op, _ in compiler.work.inputs[node.name]:
+                found |= changed.get(op, 0)
+            for op in compiler.work.controls.get(node.name, ()):
+                found |= changed.get(op, 0)
+        own = found | (1 << number) if compiler.item_writes(item) else found
+        changed.update(dict.fromkeys(names_in(item), own))
+        return found
+
+    def _is_worth(self, cluster: Cluster) -> bool:
+        if not self._eager:
+            return any(node.op in HEAVY for node in cluster.nodes)
+        return any(RULES[n.op].types != _ANYTHING and FLOAT in types(n) for n in cluster.nodes)
+
+    def _constant(self, tensor: Tensor) -> Any:
+        slot = self._compiler.slots.get(tensor)
+        value = self._compiler.constants.get(slot) if slot is not None else None
+        return None if isinstance(value, Handle) else value
+
+    def _dtype(self, tensor: Tensor) -> DType | None:
+        return self._compiler.index.output_dtype(TensorName(*tensor))
+
+    def _shape(self, tensor: Tensor) -> Shape:
+        return self._compiler.index.output_shape(TensorName(*tensor))
