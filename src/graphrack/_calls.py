@@ -10,6 +10,7 @@ import numpy as np
 from graphrack.engines import fetches as fetching
 from graphrack.engines.choice import Engine
 from graphrack.engines.feeds import converter
+from graphrack.engines.interpreter.plan import Plan
 from graphrack.engines.planning import AnyPlan, plan_for
 from graphrack.errors import FeedError, UnknownName, closest
 from graphrack.graph import interface
@@ -21,19 +22,33 @@ from graphrack.instance import Instance
 
 
 class Call(NamedTuple):
-    """A plan with what turns a caller's feeds into its own and its results into the caller's."""
+    """A plan with what turns a caller's feeds into its own and its results into the caller's.
+
+    Attributes:
+        plan: shared by all calls of the same fetches and feeds, however they are spelled.
+        converters: for each feed, in the caller's order.
+        order: which of the caller's feeds each of the plan's is; None where the order is the same.
+        pack: puts the results into the caller's nesting.
+    """
 
     plan: AnyPlan
     converters: tuple[Callable[[Any], Any], ...]
+    order: tuple[int, ...] | None
     pack: fetching.Pack
 
     def arrays(self) -> list[np.ndarray[Any, Any]]:
         """The constants that its plan holds."""
         return self.plan.arrays()
 
+    def programs(self) -> list[Any]:
+        """What its plan has had compiled."""
+        return self.plan.programs() if isinstance(self.plan, Plan) else []
+
     def run(self, instance: Instance, values: Iterable[Any]) -> Any:
         """Runs it on an instance, given one value for each of the plan's feeds."""
         feeds = [convert(value) for convert, value in zip(self.converters, values, strict=True)]
+        if self.order is not None:
+            feeds = [feeds[i] for i in self.order]
         return self.pack(instance.state.execute(self.plan, feeds, instance.access))
 
 
@@ -82,7 +97,11 @@ def _planned(
         twice = next(f for i, f in enumerate(feeds) if f in feeds[:i])
         raise FeedError(f"{str(twice)!r} is fed twice, under two of its names; feed it once")
     index = graph.index
-    return Call(plan_for(graph, engine, flat, feeds), tuple(converter(index.spec(f)) for f in feeds), pack)
+    taken = tuple(sorted(feeds))
+    plan = graph.once(("planned", engine, tuple(flat), taken), lambda: plan_for(graph, engine, flat, taken))
+    order = tuple(feeds.index(f) for f in taken)
+    same = order == tuple(range(len(order)))
+    return Call(plan, tuple(converter(index.spec(f)) for f in feeds), None if same else order, pack)
 
 
 def _input(index: GraphIndex, prediction: Prediction, name: str) -> TensorName:

@@ -23,6 +23,7 @@ from graphrack.graph import interface
 from graphrack.graph.index import GraphIndex, Variable
 from graphrack.graph.interface import Operations, Signature
 from graphrack.instance import Instance
+from graphrack.warming import compiled_parts
 
 if TYPE_CHECKING:
     from graphrack.checkpoint import Checkpoint
@@ -40,6 +41,7 @@ class ModelStats(NamedTuple):
         seconds: spent in them.
         variable_bytes: of the variables' values, mapped ones included (these count only once touched).
         plan_bytes: of decoded constants, which models of the same graph share.
+        compiled_bytes: of weights and constants that OpenVINO keeps a copy of, in an order of its own.
     """
 
     runs: int
@@ -47,6 +49,7 @@ class ModelStats(NamedTuple):
     seconds: float
     variable_bytes: int
     plan_bytes: int
+    compiled_bytes: int = 0
 
 
 class Model:
@@ -166,6 +169,28 @@ class Model:
             self._named(error)
             raise
 
+    def warmup(self, feeds: Mapping[Any, Any] | None = None, fetches: Any = None) -> None:
+        """Compiles what a run needs, now, and waits until that is done: later runs are fast from the first on.
+
+        Without it, an `auto` model answers by the interpreter while OpenVINO compiles in the background. What
+        was compiled before, by this process or an earlier one, is only read (`GRAPHRACK_CACHE`). The run is
+        made, and its results are dropped; one that would change variables is only planned.
+
+        Attributes:
+            feeds: as for `run`, or, without `fetches`, for a call. Values don't matter, and sizes hardly: what
+                is compiled serves any size. By default they are made up: zeros of the static shapes, with 1
+                for unknown sizes, or what fits instead.
+            fetches: as for `run`; by default what a call gives.
+
+        Raises:
+            FeedError: nothing that could be made up fits: feeds are needed.
+            and whatever `run` raises.
+        """
+        from graphrack.warming import warm
+
+        with self._naming():
+            warm(self._instance, feeds, fetches)
+
     # What it takes, gives and holds
 
     @property
@@ -208,7 +233,9 @@ class Model:
         graph, values = self._instance.graph, self._instance.state.values
         with self._lock:
             runs, failures, seconds = self._runs, self._failures, self._seconds
-        return ModelStats(runs, failures, seconds, sum(v.nbytes for v in values.values()), graph.memory())
+        compiled = sum(part.nbytes for _, part in compiled_parts(self._instance))
+        variables = sum(v.nbytes for v in values.values())
+        return ModelStats(runs, failures, seconds, variables, graph.memory(), compiled)
 
     @property
     def path(self) -> str:

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from graphrack.errors import FileError, GraphrackError, RackErrors, UnknownName, closest
+from graphrack.graph.shared import SharedGraph
+from graphrack.instance import Instance
 from graphrack.loading import load
 from graphrack.model import Model, ModelStats
+from graphrack.warming import compiled_parts
 
 PathOrModel = str | os.PathLike[str] | Model
 
@@ -25,9 +28,10 @@ class Rack(Mapping[str, Model]):
 
     Attributes:
         models: names to paths (whatever `load` takes) or Models.
-        memory_limit: bytes that the models' plans and decoded constants may take together; beyond it those
-            of the least recently used are let go of when the next model is used, and made anew when
-            needed. Never variables.
+        memory_limit: bytes that may be taken together by what OpenVINO has compiled, by plans and by decoded
+            constants. Beyond it, when the next model is used, others' compiled parts that were not used for
+            longest are let go of first, then the plans of the least recently used models. All of it is made
+            anew, or read from the cache, when it is needed. Never variables.
     """
 
     def __init__(self, models: Mapping[str, PathOrModel] | None = None, memory_limit: int | None = None):
@@ -136,14 +140,30 @@ class Rack(Mapping[str, Model]):
                     if name not in slow:
                         one(name)
                 list(pending)
-        if errors:
-            failed = ", ".join(repr(n) for n in names if n in errors)
-            raise RackErrors(
-                f"{len(errors)} of {len(names)} models failed: {failed}; the others' results are on .results",
-                [errors[n] for n in names if n in errors],
-                {n: results[n] for n in names if n in results},
-            )
+        _raise(errors, names, results)
         return {name: results[name] for name in names}
+
+    def warmup(self, feeds: Any = None, models: Iterable[str] | None = None) -> None:
+        """Loads models and compiles what their predictions need, now, and waits until that is done.
+
+        Attributes:
+            feeds: what each is to be warmed up with; see `Model.warmup`, which makes some up by default.
+            models: only these.
+
+        Raises:
+            RackErrors: an ExceptionGroup, once all are done, where some failed.
+            UnknownName: `models` names one that there isn't; nothing is done.
+        """
+        names = list(self) if models is None else list(models)
+        for name in names:
+            self._entry(name)
+        errors: dict[str, Exception] = {}
+        for name in names:
+            try:
+                self[name].warmup(feeds)
+            except Exception as error:
+                errors[name] = error
+        _raise(errors, names, {})
 
     def stats(self) -> dict[str, ModelStats]:
         """What each model has done and holds; zeros for one that has not been used."""
@@ -177,14 +197,24 @@ class Rack(Mapping[str, Model]):
             raise UnknownName(f"the rack has no model {name!r}{closest(name, self._entries)}") from None
 
     def _touch(self, entry: _Entry) -> None:
-        """Marks a model as used last, and lets go of the longest unused ones' plans beyond the limit."""
+        """Marks a model as used last, and lets go of what was not used for longest beyond the limit."""
         assert self.memory_limit is not None
         with self._lock:
             self._clock += 1
             entry.used = self._clock
             loaded = sorted((e for e in self._entries.values() if e.model is not None), key=lambda e: e.used)
             graphs = {id(e.graph): e.graph for e in loaded}
-            total = sum(g.memory() for g in graphs.values())
+            parts = [
+                (program, part) for g in graphs.values() for program in g.programs() for part in program.executables()
+            ]
+            total = sum(g.memory() for g in graphs.values()) + sum(part.nbytes for _, part in parts)
+            if total <= self.memory_limit:
+                return
+            own = {id(part) for _, part in compiled_parts(entry.instance)}
+            for program, part in sorted(parts, key=lambda found: found[1].used):
+                if total > self.memory_limit and id(part) not in own:
+                    program.forget(part)
+                    total -= part.nbytes
             kept = {id(entry.graph)}
             for other in loaded:
                 if total <= self.memory_limit:
@@ -209,9 +239,13 @@ class _Entry:
         self._lock = threading.Lock()
 
     @property
-    def graph(self) -> Any:
+    def instance(self) -> Instance:
         assert self.model is not None
-        return self.model._instance.graph
+        return self.model._instance
+
+    @property
+    def graph(self) -> SharedGraph:
+        return self.instance.graph
 
     def load(self) -> Model:
         with self._lock:
@@ -236,6 +270,18 @@ class _Entry:
         except GraphrackError as error:
             error.args = (f"model {self.name!r} of the rack: {error}", *error.args[1:])
             raise
+
+
+def _raise(errors: Mapping[str, Exception], names: list[str], results: Mapping[str, Any]) -> None:
+    """Raises the errors of those models that failed, with the others' results."""
+    if errors:
+        failed = ", ".join(repr(n) for n in names if n in errors)
+        others = "; the others' results are on .results" if results else ""
+        raise RackErrors(
+            f"{len(errors)} of {len(names)} models failed: {failed}{others}",
+            [errors[n] for n in names if n in errors],
+            {n: results[n] for n in names if n in results},
+        )
 
 
 def _models_in(folder: str) -> dict[str, str]:

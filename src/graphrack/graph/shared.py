@@ -75,6 +75,11 @@ class SharedGraph:
         arrays = {id(a): a.nbytes for kept in list(self.kept.values()) for a in getattr(kept, "arrays", tuple)()}
         return sum(arrays.values())
 
+    def programs(self) -> list[Any]:
+        """What plans have had compiled beyond themselves; see `Plan.programs`."""
+        found = {id(p): p for kept in list(self.kept.values()) for p in getattr(kept, "programs", tuple)()}
+        return list(found.values())
+
     def release(self) -> None:
         """Lets go of plans and decoded constants; they are made anew when needed."""
         self.kept.clear()

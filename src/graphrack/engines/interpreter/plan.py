@@ -49,6 +49,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_clusters",
         "_feed_slots",
         "_fetch_slots",
         "_fetches",
@@ -88,6 +89,7 @@ class Plan:
         self._template = template
         self._steps = tuple(steps)
         self._places = places
+        self._clusters = tuple(step for step in places if hasattr(step, "programs"))
         self._feed_slots = tuple(feed_slots)
         self._fetches = tuple(fetches)
         self._fetch_slots = tuple(fetch_slots)
@@ -152,6 +154,10 @@ class Plan:
     def arrays(self) -> list[np.ndarray[Any, Any]]:
         """The constants that it holds."""
         return [value for value in self._template if isinstance(value, np.ndarray)]
+
+    def programs(self) -> list[Any]:
+        """What has been compiled for its clusters, as far as it has run (`openvino/compiled.py`)."""
+        return [program for step in self._clusters for program in list(step.programs.values())]
 
     def _result(self, frame: Frame, slot: int | None) -> Any:
         if slot is None:
