@@ -241,8 +241,9 @@ class NodeCompiler:
                 self.slots[name, 0] = self.value_slot(inputs[0], node)
         elif op_name in FUNCTION_OPS:
             slots = [STATE_SLOT, *(self.value_slot(source, node) for source in inputs)]
-            kernel = self.functions.kernel(node)
-            outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node)]
+            used = self.used_outputs(node)
+            kernel = self.functions.kernel(node, used)
+            outputs = [(position, self.output_slot(name, i)) for position, i in enumerate(used)]
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
         elif op_name == "NoOp" and (self.flow is None or not self.flow.contexts[name]):
             pass  # it is there for the order of others
