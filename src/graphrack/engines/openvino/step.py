@@ -12,6 +12,7 @@ import numpy as np
 
 from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import Frame, Step
+from graphrack.engines.openvino import background
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.cost import CALL, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
@@ -168,7 +169,7 @@ class ClusterStep:
         if gain < 0.25 * cost.interpreter:
             return False
         self._gain += gain
-        return self._gain >= _HOPE * (self._compiling + sum(w.nbytes for w in self._last) / 1e9)
+        return background.is_waiting() or self._gain >= _HOPE * (self._compiling + sum(w.nbytes for w in self._last) / 1e9)
 
     def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
         """What OpenVINO compiles: for ranks, and for the very shapes of what sizes and filters come from."""
