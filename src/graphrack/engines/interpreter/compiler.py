@@ -111,6 +111,7 @@ class _Compiler(NodeCompiler):
             reads=self.reads,
             writes=self.writes,
             needs_state=self.needs_state,
+            bodies=self.functions.plans,
             permission=outside.permission(
                 self.functions.reaching, {name: op.io for name in self.functions.reaching if (op := lookup(name))}
             ),

@@ -102,6 +102,10 @@ class Functions:
 
         return FunctionLibrary(self._functions)
 
+    def plans(self) -> list[Plan]:
+        """Those of the functions, as far as they are compiled."""
+        return [function.plan for function in list(self._made.values()) if function.plan is not None]
+
     def examine(self, node: NodeDef, missing: dict[str, list[str]]) -> None:
         """Finds out what a node's functions do; adds the ops that graphrack lacks to `missing`."""
         for function in self._named(node):
