@@ -6,7 +6,7 @@ makes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,6 +49,7 @@ class Plan:
     """
 
     __slots__ = (
+        "_bodies",
         "_clusters",
         "_feed_slots",
         "_fetch_slots",
@@ -79,6 +80,7 @@ class Plan:
         reads: Sequence[Read],
         writes: bool,
         needs_state: bool,
+        bodies: Callable[[], Sequence[Plan]] = tuple,
         permission: str = "",
     ):
         self.feeds = tuple(feeds)
@@ -89,6 +91,7 @@ class Plan:
         self._template = template
         self._steps = tuple(steps)
         self._places = places
+        self._bodies = bodies
         self._clusters = tuple(step for step in places if hasattr(step, "programs"))
         self._feed_slots = tuple(feed_slots)
         self._fetches = tuple(fetches)
@@ -157,7 +160,8 @@ class Plan:
 
     def programs(self) -> list[Any]:
         """What has been compiled for its clusters, as far as it has run (`openvino/compiled.py`)."""
-        return [program for step in self._clusters for program in list(step.programs.values())]
+        clusters = [step for plan in (self, *self._bodies()) for step in plan._clusters]
+        return [program for step in clusters for program in list(step.programs.values())]
 
     def _result(self, frame: Frame, slot: int | None) -> Any:
         if slot is None:
