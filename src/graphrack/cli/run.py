@@ -13,6 +13,7 @@ from graphrack.cli.inspect import tags_of
 from graphrack.errors import GraphrackError, UnknownName, closest
 
 if TYPE_CHECKING:
+    from graphrack.engines.choice import Engine
     from graphrack.formats.tensor_spec import TensorSpec
     from graphrack.model import Model
 
@@ -59,6 +60,14 @@ def run(
         str | None,
         typer.Option("--checkpoint", "-c", metavar="C", help="Prefix of a checkpoint to take the values from."),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", metavar="E", help="What runs the models: auto, numpy, openvino or tensorflow."),
+    ] = "auto",
+    precision: Annotated[
+        str,
+        typer.Option("--precision", metavar="P", help="What OpenVINO computes in: f32, or bf16 (faster, 3 digits)."),
+    ] = "f32",
     output: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +90,7 @@ def run(
         from graphrack.cli.results import check_output, write_output
 
         paths = named_paths(models)
+        choice = _choice(engine, precision)
         if output is not None:
             check_output(output)
         feeds = parse_feeds(feed or [])
@@ -88,7 +98,7 @@ def run(
         errors: dict[str, GraphrackError] = {}
         for name, path in paths.items():
             try:
-                results[name] = _run(name, path, feeds, fetch or [], signature, tags_of(tags), checkpoint)
+                results[name] = _run(name, path, feeds, fetch or [], signature, tags_of(tags), checkpoint, choice)
             except GraphrackError as error:
                 errors[name] = error
         if output is not None and not errors:
@@ -123,6 +133,15 @@ def named_paths(models: list[str]) -> dict[str, str]:
     return found
 
 
+def _choice(engine: str, precision: str) -> Engine:
+    from graphrack.engines.choice import ENGINES, PRECISIONS, Engine
+
+    for value, known, option in ((engine, ENGINES, "--engine"), (precision, PRECISIONS, "--precision")):
+        if value not in known:
+            raise typer.BadParameter(f"{value!r} doesn't exist; there are: {', '.join(known)}", param_hint=option)
+    return Engine(engine, precision)
+
+
 def _run(
     name: str,
     path: str,
@@ -131,12 +150,13 @@ def _run(
     signature: str | None,
     tags: list[str] | None,
     checkpoint: str | None,
+    engine: Engine,
 ) -> Results:
     """One model's results, by the names of outputs."""
     from graphrack.cli.feeds import Picture
     from graphrack.loading import load
 
-    model = load(path, checkpoint=checkpoint, tags=tags, name=name)
+    model = load(path, checkpoint=checkpoint, tags=tags, name=name, engine=engine.name, precision=engine.precision)
     takes, gives = model.inputs, model.outputs
     if signature is not None:
         known = model.signatures
