@@ -5,8 +5,8 @@
     python -m benchmarks.collection --engine numpy      only that engine
 
 TensorFlow builds, saves and runs each graph (`tests/endtoend`); graphrack opens what it saved. Both run in one
-process, in turn: a block of runs each, several rounds. The fastest round's mean counts, for both, so that what else
-the machine does meanwhile counts for neither. Results are compared first.
+process, in turn: a block of runs each, several rounds. The fastest run counts, for both, so that what else the
+machine does meanwhile counts for neither. Results are compared first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Row(NamedTuple):
 
 
 def in_turn(sides: dict[str, Callable[[], Any]], restart: Callable[[str], None]) -> dict[str, float]:
-    """Seconds that each side takes: the mean of its fastest block. `restart` is called before a side's block."""
+    """Seconds that each side takes: its fastest run. `restart` is called before a side's block."""
     counts = {}
     for name, run in sides.items():
         run()
@@ -64,24 +64,27 @@ def in_turn(sides: dict[str, Callable[[], Any]], restart: Callable[[str], None])
         for name, run in sides.items():
             restart(name)
             time.sleep(PAUSE_SECONDS)
-            start = time.perf_counter()
             for _ in range(counts[name]):
+                start = time.perf_counter()
                 run()
-            best[name] = min(best[name], (time.perf_counter() - start) / counts[name])
+                best[name] = min(best[name], time.perf_counter() - start)
     return best
 
 
 def measured(name: str, style: str, engines: Sequence[str]) -> Iterator[Row]:
     """The rows of one graph: its inference, and its training step where it has one."""
-    import graphrack as gr
     from endtoend import harness
+
+    import graphrack as gr
 
     case = harness.CASES[name]
     with tempfile.TemporaryDirectory() as folder, harness.kept_open(case, style, Path(folder)) as (saved, sess):
         models = {engine: gr.load(f"{saved.prefix}.meta", engine=engine) for engine in engines}
         feeds = saved.feeds[0]
         for model in models.values():
-            for tensor, ours, theirs in zip(saved.fetches, model.run(saved.fetches, feeds), saved.before[0]):
+            for tensor, ours, theirs in zip(
+                saved.fetches, model.run(saved.fetches, feeds), saved.before[0], strict=True
+            ):
                 harness.close(ours, theirs, tensor, case)
 
         def sides(fetches: Any) -> dict[str, Callable[[], Any]]:
@@ -148,9 +151,9 @@ def main() -> None:
     if not arguments.words and not arguments.engine:
         slow = sum(row.worst > 1.5 for row in rows)
         write(
-            "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) in one process by both in "
-            f"turn; `python -m benchmarks.collection` writes this table. {len(rows)} rows, {slow} of them more than 1.5 "
-            f"times TensorFlow's time.\n\n{text}"
+            "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) by both in turn in one "
+            "process; the fastest run counts. `python -m benchmarks.collection` writes this table. "
+            f"{len(rows)} rows, {slow} of them more than 1.5 times TensorFlow's time.\n\n{text}"
         )
 
 

@@ -97,6 +97,13 @@ class Saved(NamedTuple):
 
 def save_and_run(case: Case, name: str, folder: Path) -> Saved:
     """Has TensorFlow build, save, run and train a graph."""
+    with kept_open(case, name, folder) as (saved, _):
+        return saved
+
+
+@contextlib.contextmanager
+def kept_open(case: Case, name: str, folder: Path) -> Iterator[tuple[Saved, Any]]:
+    """As `save_and_run`; gives TensorFlow's session too, which may be used meanwhile."""
     with style(name) as sess:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # feature columns use what Keras has deprecated
@@ -124,9 +131,8 @@ def save_and_run(case: Case, name: str, folder: Path) -> Saved:
             sess.run(built.train, feeds[i % len(feeds)])
         after = [sess.run(fetches, one) for one in feeds] if built.train is not None else []
         train = built.train.name if built.train is not None else None
-        return Saved(
-            prefix, folder / "saved_model", feeds, fetches, train, built.steps, before, after, initial, values()
-        )
+        saved_model, trained = folder / "saved_model", values()
+        yield Saved(prefix, saved_model, feeds, fetches, train, built.steps, before, after, initial, trained), sess
 
 
 def _save_saved_model(sess: Any, folder: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
