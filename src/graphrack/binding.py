@@ -154,7 +154,7 @@ def _named(meta_graph: MetaGraphDef | None) -> set[str]:
         return name
 
     if meta_graph is not None:
-        carry(meta_graph, MetaGraphDef(), note, rename_input=lambda name: name)
+        carry(meta_graph, MetaGraphDef(), note, rename_input=lambda name: name, contexts=False)
         saver = meta_graph.saver_def
         found.update(n.partition(":")[0] for n in (saver.filename_tensor_name, saver.save_tensor_name) if n)
         found.add(saver.restore_op_name)

@@ -19,6 +19,7 @@ from graphrack.formats.protos.metagraph_pb2 import (
 )
 from graphrack.formats.tensor import shape_to_proto
 from graphrack.formats.tensor_spec import TensorSpec
+from graphrack.graph.contexts import CONTEXTS, carried_context
 from graphrack.graph.interface import INIT_SIGNATURE
 from graphrack.graph.names import TensorName, parse_tensor
 
@@ -28,7 +29,7 @@ Rename = Callable[[str], "str | None"]
 """The new name of a tensor or an operation, None for one that is gone."""
 
 # Lists of messages that only TensorFlow's own Python code reads, of nodes that it would look for in vain.
-_LEFT_OUT = frozenset(("cond_context", "while_context", "savers", "saved_model_train_op"))
+_LEFT_OUT = frozenset(("savers", "saved_model_train_op"))
 
 
 def carry(
@@ -40,6 +41,7 @@ def carry(
     replaced: Mapping[str, TensorSpec] | None = None,
     rename_input: Rename | None = None,
     variables: bool = True,
+    contexts: bool = True,
     scope: str = "",
 ) -> None:
     """Adds to a new MetaGraph what of the old one's wrapping still makes sense in its graph.
@@ -53,7 +55,8 @@ def carry(
         replaced: new tensors that have another dtype or shape than the old ones, by their names.
         rename_input: the same as `rename`, for signatures' inputs, where it differs.
         variables: whether the new graph has variables at all.
-        scope: what names in checkpoints come to lie under.
+        contexts: whether to carry over those of conds and loops.
+        scope: what names in checkpoints, and of conds and loops, come to lie under.
     """
     if old is None:
         return
@@ -71,7 +74,7 @@ def carry(
         if changed is not None:
             new.signature_def[name if name == INIT_SIGNATURE else key(name)].CopyFrom(changed)
     for name, collection in old.collection_def.items():
-        if name not in _LEFT_OUT:
+        if name not in _LEFT_OUT and (contexts or name not in CONTEXTS):
             _collection(name, collection, new, rename, variables, scope)
     for asset in old.asset_file_def:
         carried = _asset(asset, rename)
@@ -146,7 +149,10 @@ def _collection(name: str, old: CollectionDef, new: MetaGraphDef, rename: Rename
         values.extend(found for found in map(rename, old.node_list.value) if found is not None)
     elif kind == "bytes_list":
         for value in old.bytes_list.value:
-            carried = _bytes(value, rename, variables, scope)
+            if name in CONTEXTS:
+                carried = carried_context(name, value, rename, scope)
+            else:
+                carried = _bytes(value, rename, variables, scope)
             if carried is not None:
                 values.append(carried)
     elif kind == "any_list":
