@@ -132,3 +132,50 @@ def save_rate(folder: str, save: Callable[[str, int], Any]) -> float:
         seconds.append(time.perf_counter() - begin)
     shutil.rmtree(folder)
     return LARGE_BYTES / statistics.median(seconds[1:])
+
+
+def network(work: str, name: str, form: str, batch: str, engine: str) -> None:
+    """One network by one engine."""
+    import graphrack as gr
+    from benchmarks import inference
+    from benchmarks.zoo import NETWORKS, Network
+
+    models: list[gr.Model] = []
+
+    def opened(network: Network, path: str) -> inference.Run:
+        model = gr.load(path, engine=engine)
+        models.append(model)
+        return lambda feeds: model.run(network.output, feeds)
+
+    def wait() -> None:
+        measured = NETWORKS[name]
+        models[0].warmup(measured.values(int(batch)), measured.output)
+
+    inference.network(work, name, form, batch, opened, wait)
+
+
+def small(work: str, number: str, engine: str) -> None:
+    """Many small models, each run by itself, and all by a rack."""
+    import graphrack as gr
+    from benchmarks import inference
+    from benchmarks.zoo import SMALL
+
+    models: list[gr.Model] = []
+    rack = gr.Rack()
+
+    def opened(prefix: str) -> inference.Run:
+        model = gr.load(prefix, engine=engine)
+        models.append(model)
+        return lambda feeds: model.run(SMALL.output, feeds)
+
+    def wait() -> None:
+        for model in models[1:]:
+            model.warmup(SMALL.values(1), SMALL.output)
+
+    def together(value: Any) -> Any:
+        if not len(rack):
+            for i, model in enumerate(models[1:]):  # the first is of another graph
+                rack.add(str(i), model)
+        return rack.run_all(value)
+
+    inference.small(work, number, opened, wait, together)

@@ -9,7 +9,9 @@ from typing import Any
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
+from benchmarks import inference
 from benchmarks.by_graphrack import done, save_rate
+from benchmarks.zoo import SMALL, Network
 
 
 def opened(tf: Any, prefix: str) -> Any:
@@ -148,3 +150,36 @@ def save(work: str) -> None:
                     os.fsync(file.fileno())
 
         done(None, saved=save_rate(f"{work}/tf-saved-{os.getpid()}", flushed))
+
+
+def _callable(session: Any, output: str, names: list[str]) -> inference.Run:
+    """As TensorFlow is fastest called."""
+    graph = session.graph
+    call = session.make_callable(graph.get_tensor_by_name(output), [graph.get_tensor_by_name(n) for n in names])
+    return lambda feeds: call(*feeds.values())
+
+
+def network(work: str, name: str, form: str, batch: str) -> None:
+    """One network in a session."""
+    import tensorflow.compat.v1 as tf
+
+    def unfrozen(network: Network, path: str) -> inference.Run:
+        return _callable(opened(tf, path), network.output, list(network.values(1)))
+
+    def frozen(network: Network, path: str) -> inference.Run:
+        definition = tf.GraphDef()
+        with open(path, "rb") as file:
+            definition.ParseFromString(file.read())
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(definition, name="")
+            session = tf.Session(graph=graph)
+        return _callable(session, network.output, list(network.values(1)))
+
+    inference.network(work, name, form, batch, frozen if form == "frozen" else unfrozen)
+
+
+def small(work: str, number: str) -> None:
+    """Many small models, a graph and a session each."""
+    import tensorflow.compat.v1 as tf
+
+    inference.small(work, number, lambda prefix: _callable(opened(tf, prefix), SMALL.output, ["input:0"]))

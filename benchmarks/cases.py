@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement import close
+from benchmarks.sides import GRAPHRACK, MACHINE, TENSORFLOW, Side
+
 MODELS = Path(__file__).parents[1] / "examples" / "models"
 MANY = 100
 LARGE_BYTES = 434_000_000
@@ -36,22 +39,32 @@ class Figure:
 
 @dataclass(frozen=True)
 class Case:
-    """A group of figures that come from one run of each side."""
+    """A group of figures that come from one run of each side.
+
+    Attributes:
+        name: on the command line; also the function that each side runs, where `function` is empty.
+        figures: rows of the case's own table; those of networks have tables in common (`network_tables.py`).
+        prepare: makes the files.
+        arguments: what the sides' functions take besides the folder of the files.
+        repeat: processes of each side.
+        agree: whether two sides' results are the same.
+    """
 
     name: str
     title: str
     note: str
     figures: tuple[Figure, ...]
     prepare: Callable[[Path], None]
-    sides: tuple[str, ...] = ("graphrack", "tensorflow")
+    sides: tuple[Side, ...] = (GRAPHRACK, TENSORFLOW)
     repeat: int = 5
+    function: str = ""
+    arguments: tuple[str, ...] = ()
+    agree: Callable[[Any, Any], bool] = close
 
-
-def close(one: Any, other: Any) -> bool:
-    """Whether two sides' results agree to single precision."""
-    if isinstance(one, list):
-        return len(one) == len(other) and all(map(close, one, other))
-    return bool(abs(one - other) <= 1e-5 * max(1.0, abs(one), abs(other)))
+    @property
+    def key(self) -> str:
+        """Of its results."""
+        return "-".join((self.name, *self.arguments))
 
 
 def nothing(work: Path) -> None:
@@ -129,7 +142,7 @@ CASES = (
             Figure("again", "verified read, again", "GB/s", 1e-9, "more", target=3),
         ),
         large,
-        sides=("graphrack", "tensorflow", "machine"),
+        sides=(GRAPHRACK, TENSORFLOW, MACHINE),
         repeat=3,
     ),
     Case(
@@ -142,7 +155,7 @@ CASES = (
             Figure("flushed", "flushed to disk", "GB/s", 1e-9, "more"),
         ),
         large,
-        sides=("graphrack", "tensorflow", "machine"),
+        sides=(GRAPHRACK, TENSORFLOW, MACHINE),
         repeat=3,
     ),
     Case(

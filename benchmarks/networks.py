@@ -9,10 +9,10 @@ Each comes as `frozen.pb`, as a checkpoint with its graph (`model.ckpt.*`), and 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -326,7 +326,7 @@ BUILDERS: dict[str, Callable[[], None]] = {f.__name__: f for f in (mlp, mobilene
 
 
 def save(network: Network, folder: Path) -> None:
-    """Writes a network's files; of the small one a hundred checkpoints."""
+    """Writes a network's files; of the small one its checkpoints."""
     tf.logging.set_verbosity(tf.logging.ERROR)  # all of this is deprecated
     tf.disable_resource_variables()
     tf.disable_control_flow_v2()
@@ -384,9 +384,17 @@ def build(names: Sequence[str], work: Path = WORK) -> None:
         print(f"{name}: {folder}", flush=True)
 
 
-if __name__ == "__main__":
-    chosen = sys.argv[1:] or list(NETWORKS)
-    unknown = set(chosen) - set(NETWORKS)
+def main() -> None:
+    """Builds what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="network", help=", ".join(NETWORKS))
+    parser.add_argument("--work", type=Path, default=WORK, help="the folder that `networks/NAME` comes to lie in")
+    arguments = parser.parse_args()
+    unknown = set(arguments.networks) - set(NETWORKS)
     if unknown:
-        sys.exit(f"no such network: {', '.join(sorted(unknown))}; there are: {', '.join(NETWORKS)}")
-    build(chosen)
+        parser.error(f"no such network: {', '.join(sorted(unknown))}; there are: {', '.join(NETWORKS)}")
+    build(arguments.networks or list(NETWORKS), arguments.work)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,54 +9,73 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.cases import Case, Figure
+from benchmarks.cases import CASES, Case, Figure
+from benchmarks.collection import TITLE as COLLECTION
+from benchmarks.measuring import Measured
 
 PAGE = Path(__file__).parent / "README.md"
+_VERSIONS = ("graphrack", "numpy", "tensorflow-cpu", "openvino", "onnxruntime", "tf2onnx")
 
 _INTRODUCTION = """# Benchmarks
 
-`make bench` measures graphrack against TensorFlow, on the same files and in the same run, and writes this page. Every
-side runs in a process of its own, the sides in turn, several times; medians are shown, with the spread of the
-repetitions in brackets. Nothing is reported unless both sides' results agree. Ratios above 1 are in graphrack's
-favour. Rows where it is slower stay in.
+`make bench` measures graphrack against TensorFlow, on the same files and in the same run, and writes this page;
+`python -m benchmarks NAME` measures one case again, and `python -m benchmarks --page` writes the page of what was
+measured last. Every side runs in a process of its own, the sides in turn, several times; medians are shown, with the
+spread of the repetitions in brackets. Nothing is reported unless both sides' results agree. Ratios above 1 are in
+graphrack's favour. Rows where it is slower stay in.
 """
 
 
-def section(
-    case: Case, medians: Mapping[str, Mapping[str, float]], figures: Mapping[str, Mapping[str, Sequence[float]]]
-) -> str:
+def section(case: Case, measured: Measured) -> str:
     """One case as a table."""
-    sides = list(case.sides)
     lines = [f"## {case.title}", "", case.note, ""]
-    lines.append(f"| | {' | '.join(s.replace('tensorflow', 'TensorFlow') for s in sides)} | ratio | aim |")
-    lines.append("| --- |" + " ---: |" * (len(sides) + 2))
+    rows = []
     for figure in case.figures:
-        cells = [_cell(figure, figures.get(s, {}).get(figure.name), medians.get(s, {}).get(figure.name)) for s in sides]
-        lines.append(f"| {figure.title} ({figure.unit}) | {' | '.join(cells)} | {_verdict(figure, medians)} |")
+        cells = [cell(measured.values(s.name, figure.name), figure.factor) for s in case.sides]
+        rows.append([f"{figure.title} ({figure.unit})", *cells, *_verdict(figure, measured)])
+    lines.append(table(["", *(s.title for s in case.sides), "ratio", "aim"], rows))
     return "\n".join([*lines, ""])
 
 
-def _cell(figure: Figure, values: Sequence[float] | None, median: float | None) -> str:
-    if values is None or median is None:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as Markdown; all columns but the first are numbers."""
+    lines = [f"| {' | '.join(heads)} |".replace("|  |", "| |"), "| --- |" + " ---: |" * (len(heads) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def cell(values: Sequence[float], factor: float) -> str:
+    """The median, and the spread where there are several values."""
+    if not values:
         return "–"
-    low, high = min(values) * figure.factor, max(values) * figure.factor
-    return f"{_number(median * figure.factor)} [{_number(low)}–{_number(high)}]"
+    ordered = sorted(value * factor for value in values)
+    middle = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+    spread = f" [{number(ordered[0])}–{number(ordered[-1])}]" if len(ordered) > 1 else ""
+    return f"{number(middle)}{spread}"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Three digits of it."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _verdict(figure: Figure, medians: Mapping[str, Mapping[str, float]]) -> str:
-    ours, theirs = medians["graphrack"][figure.name], medians.get("tensorflow", {}).get(figure.name)
-    ratio = None if not theirs else (theirs / ours if figure.better == "less" else ours / theirs)
-    shown = "–" if ratio is None else f"**{_number(ratio)}×**"
-    if figure.target is not None and ratio is not None:
-        return f"{shown} | {_number(figure.target)}×{'' if ratio >= figure.target else ' (missed)'}"
-    if figure.limit is not None:
+def times(ratio: float | None, aim: float | None) -> tuple[str, str]:
+    """The ratio and what it is to be at least."""
+    shown = "–" if ratio is None else f"**{number(ratio)}×**"
+    if aim is None or ratio is None:
+        return shown, "–"
+    return shown, f"{number(aim)}× ({'met' if ratio >= aim else 'missed'})"
+
+
+def _verdict(figure: Figure, measured: Measured) -> tuple[str, str]:
+    ratio = measured.ratio("graphrack", figure.name)
+    if ratio is not None and figure.better == "more":
+        ratio = 1 / ratio
+    shown, aim = times(ratio, figure.target)
+    ours = measured.median("graphrack", figure.name)
+    if figure.limit is not None and ours is not None:
         met = ours * figure.factor <= figure.limit
-        return f"{shown} | under {_number(figure.limit)} {figure.unit}{'' if met else ' (missed)'}"
-    return f"{shown} | –"
+        aim = f"under {number(figure.limit)} {figure.unit} ({'met' if met else 'missed'})"
+    return shown, aim
 
 
 def conditions() -> str:
@@ -66,13 +85,25 @@ def conditions() -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    packages = ", ".join(f"{n} {version(n)}" for n in ("graphrack", "numpy", "protobuf", "tensorflow-cpu"))
+    packages = ", ".join(f"{n} {version(n)}" for n in _VERSIONS)
     return (
-        f"Measured {datetime.date.today()} on {os.cpu_count()} cores of an {model}, {platform.system()}, "
-        f"Python {platform.python_version()}, {packages}. Each side may use all cores.\n"
+        f"{datetime.date.today()} on {os.cpu_count()} cores of an {model}, {platform.system()}, "
+        f"Python {platform.python_version()}, {packages}"
     )
 
 
-def write(sections: Sequence[str]) -> None:
-    """Writes the page anew."""
-    PAGE.write_text("\n".join([_INTRODUCTION, conditions(), *sections]))
+def write(results: Mapping[str, Measured]) -> None:
+    """Writes the page anew from the results by case, but for the section of the end-to-end collection."""
+    from benchmarks import network_tables, plots
+
+    plots.draw(results)
+    when = sorted({measured.conditions for measured in results.values()})
+    measured_on = f"Measured {'; and '.join(when)}. Each side may use all cores.\n"
+    simple = [section(case, results[case.key]) for case in CASES if case.key in results]
+    parts = [_INTRODUCTION, measured_on, *network_tables.sections(results), *simple]
+    before = PAGE.read_text() if PAGE.exists() else ""
+    if COLLECTION in before:
+        start = before.index(COLLECTION)
+        end = before.find("\n## ", start)
+        parts.append(before[start : end if end >= 0 else len(before)].rstrip() + "\n")
+    PAGE.write_text("\n".join(parts))
