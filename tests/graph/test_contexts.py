@@ -54,7 +54,6 @@ REST = ["loop/Exit", "choice/while/Exit", "loop/cond/switch_f"]
 MADE: dict[str, Callable[[gr.Model], tuple[gr.Model, str, str]]] = {
     "as it is": lambda m: (m, "x:0", "out:0"),
     "frozen": lambda m: (m.freeze(["out", *REST]), "x:0", "out:0"),
-    "frozen and folded": lambda m: (m.freeze(["out", *REST], fold=True), "x:0", "out:0"),
     "bound": lambda m: (m.bind({"x:0": gr.TensorSpec("given", "float32", (3,))}), "given:0", "out:0"),
     "under a scope": lambda m: (m.bind({}, scope="in/it"), "in/it/x:0", "in/it/out:0"),
     "merged": lambda m: (gr.merge({"a": m, "b": m}, share={"both": ["a/x:0", "b/x:0"]}), "both:0", "b/out:0"),
