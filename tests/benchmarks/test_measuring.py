@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from benchmarks.agreement import near
 from benchmarks.cases import Case, Figure
 from benchmarks.measuring import Failed, Measured, keep, kept, measure
@@ -84,7 +85,7 @@ def test_beside_openvino_alone_no_more_than_a_twentieth_more_meets_the_aim() -> 
 
     case = FROZEN[0]
     names = ("run", "answer", "open", "memory", "process", "ready")
-    base = {side.name: dict.fromkeys(names, [0.001]) for side in (TENSORFLOW, OPENVINO, AUTO, AUTO_AGAIN)}
+    base = {side.name: {name: [0.001] for name in names} for side in (TENSORFLOW, OPENVINO, AUTO, AUTO_AGAIN)}
     for seconds, verdict in ((0.00104, "1.04 (met)"), (0.00107, "1.07 (missed)")):
         figures = {**base, AUTO.name: {**base[AUTO.name], "run": [seconds]}}
         runs, *_ = sections({case.key: Measured(figures)})
