@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,11 @@ import derived_models as models
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from fixture_paths import MODELS
 from google.protobuf import text_format
 
 import graphrack as gr
+from graphrack.formats.safe_write import TemporaryFolder
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples" / "models"
 
@@ -137,3 +142,31 @@ def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(gr.UninitializedError):
             model.export(tmp_path / name)
     assert os.listdir(tmp_path) == ["graph.pb"]
+
+
+# Killed on the way
+
+KILLED = """
+import os, signal, sys
+import graphrack as gr
+from graphrack import exporting
+model = gr.load(sys.argv[1])
+exporting._add_assets = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the variables are written, the graph isn't
+model.export(sys.argv[2])
+"""
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one_to_that_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(MODELS / "cubic" / "model_name"), str(tmp_path / "out")]
+    for _ in range(2):
+        assert subprocess.run(command, timeout=120).returncode == -signal.SIGKILL
+        (left,) = (p for p in tmp_path.iterdir() if ".tmp-" in p.name)  # the second took the first's away
+        assert (left / "variables" / "variables.index").exists()
+    others = tmp_path / "outer.tmp-01234567"
+    others.mkdir()
+    with TemporaryFolder(str(tmp_path / "out")) as alive:
+        path = gr.load(MODELS / "cubic" / "model_name").export(tmp_path / "out")
+        assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["out", others.name, Path(alive.path).name])
+    assert sorted(p.name for p in Path(path).iterdir()) == ["saved_model.pb", "variables"]
+    assert gr.load(path)(x=2.0) == gr.load(MODELS / "cubic" / "model_name")(x=2.0)
+    assert not Path(alive.path).exists()

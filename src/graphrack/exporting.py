@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from graphrack.formats.protos.graph_pb2 import GraphDef
 from graphrack.formats.protos.metagraph_pb2 import AssetFileDef, MetaGraphDef
 from graphrack.formats.safe_write import (
     TemporaryFile,
+    TemporaryFolder,
     atomic_write,
     folder_lock,
     folder_of,
@@ -135,19 +135,10 @@ def _saved_model(instance: Instance, folder: str) -> None:
     if os.path.isdir(folder) and os.listdir(folder):
         raise FileError(f"the folder {folder!r} isn't empty: {sorted(os.listdir(folder))[:3]}; export to a new one")
     current_values(instance)
-    temporary = f"{folder}.tmp-{secrets.token_hex(4)}"
-    with reporting(folder):
-        os.mkdir(temporary)
-    try:
+    with TemporaryFolder(folder) as temporary:
         with reporting(folder):
-            _write_saved_model(instance, temporary)
-            if os.path.isdir(folder):
-                os.rmdir(folder)
-            os.rename(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    sync_folder(folder_of(folder))
+            _write_saved_model(instance, temporary.path)
+        temporary.place()
 
 
 def _write_saved_model(instance: Instance, folder: str) -> None:

@@ -3,8 +3,8 @@
 Bytes go to a temporary name in the same folder, `NAME.tmp-` and 8 hexadecimal digits, are flushed to
 disk, and take their place by a rename. Two locks, both of the kind that ends with its process (flock):
 
-  - on each temporary file, by its writer: one that nobody locks was left behind by a killed
-    process, and whoever saves under that name next removes it;
+  - on each temporary file, or a file in each temporary folder, by its writer: one that nobody locks
+    was left behind by a killed process, and whoever saves under that name next removes it;
   - on the folder, while temporary files appear and while files take their places: two savers
     take turns, and neither removes what the other has just made.
 
@@ -17,6 +17,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -29,6 +30,7 @@ except ImportError:  # no flock on this system
     fcntl = None  # type: ignore[assignment]
 
 _TEMPORARY = r"\.tmp-[0-9a-f]{8}"
+_WRITING = ".writing"  # in a temporary folder, locked by its writer
 _PATIENCE = 120.0  # seconds to wait for another process's turn; a turn is a few renames and flushes
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TOO_BIG = (errno.EFBIG,)
@@ -94,6 +96,11 @@ def _lock(fd: int) -> bool:
 def _abandoned(path: str) -> bool:
     if fcntl is None:
         return False
+    if os.path.isdir(path):
+        # It is made with its lock, and loses that, in turns of the folder around it, which is ours now.
+        path = os.path.join(path, _WRITING)
+        if not os.path.lexists(path):
+            return True
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
@@ -108,7 +115,7 @@ def _abandoned(path: str) -> bool:
 
 
 def sweep(folder: str, names: str) -> None:
-    """Removes temporary files that killed writers left; the folder's lock is held.
+    """Removes temporary files and folders that killed writers left; the folder's lock is held.
 
     `names` is a regular expression of the names that the files were to get.
     """
@@ -118,7 +125,10 @@ def sweep(folder: str, names: str) -> None:
             path = os.path.join(folder, name)
             if pattern.fullmatch(name) and _abandoned(path):
                 with contextlib.suppress(OSError):
-                    os.unlink(path)
+                    if os.path.isdir(path) and not os.path.islink(path):
+                        shutil.rmtree(path)
+                    else:
+                        os.unlink(path)
 
 
 def sync_folder(folder: str) -> None:
@@ -185,6 +195,50 @@ class TemporaryFile:
         if self._fd is not None:
             remove(self.path)
             self._close()
+
+    def _close(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+class TemporaryFolder:
+    """A folder being written under a temporary name; a context manager that removes it unless placed.
+
+    Leftovers of killed writers to the same target are removed first. Raises `FileError`.
+    """
+
+    def __init__(self, target: str):
+        self.target = target
+        self.path = f"{target}.tmp-{os.urandom(4).hex()}"
+        folder = folder_of(target)
+        with folder_lock(folder):
+            sweep(folder, re.escape(os.path.basename(target)))
+            with reporting(target):
+                os.mkdir(self.path)
+                self._lock_path = os.path.join(self.path, _WRITING)
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+                self._fd: int | None = os.open(self._lock_path, flags, 0o666)
+            _lock(self._fd)
+
+    def __enter__(self) -> TemporaryFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
+        if self._fd is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._close()
+
+    def place(self) -> None:
+        """Renames the folder to its target, which isn't there or is an empty folder."""
+        folder = folder_of(self.target)
+        with folder_lock(folder), reporting(self.target):
+            if os.path.isdir(self.target):
+                os.rmdir(self.target)
+            os.unlink(self._lock_path)
+            os.rename(self.path, self.target)
+        self._close()
+        sync_folder(folder)
 
     def _close(self) -> None:
         fd, self._fd = self._fd, None
