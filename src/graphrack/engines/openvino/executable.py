@@ -55,10 +55,12 @@ class Executable:
         self._separate = separate
         self._keeps = keeps  # memory that OpenVINO uses in place
         self._tensor = Tensor
-        inputs, outputs = _positions(model.inputs), _positions(model.outputs)
+        inputs = _positions(model.inputs)
+        # By their order: where two are the same, a simplified model has lost the name of one.
+        outputs = {source: i for i, source in enumerate(dict.fromkeys(program.outputs))}
         names = [given.name for given in program.inputs] + (list(program.weights) if separate else [])
         self._inputs = tuple(inputs.get(f"{name}:0") for name in names)  # None: simplified away
-        self._outputs = tuple(outputs[f"{s.name}:{s.output}"] for s in program.outputs)
+        self._outputs = tuple(outputs[source] for source in program.outputs)
         self._free: list[tuple[Any, list[Any]]] = []
         self._seconds = math.inf
 

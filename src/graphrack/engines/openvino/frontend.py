@@ -20,6 +20,7 @@ from openvino.frontend.tensorflow.py_tensorflow_frontend import (
 )
 
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
+from graphrack.engines.openvino.fusions import APART
 from graphrack.formats.dtypes import DType, from_numpy
 
 # A constant that is shared has to stay as long as the model; small ones are copied.
@@ -149,7 +150,10 @@ def _spelled(part: Part) -> list[Part]:
 
 
 def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str, Any]) -> Model:
-    """The cluster as an OpenVINO model, for inputs of these ranks and these weights."""
+    """The cluster as an OpenVINO model, for inputs of these ranks and these weights.
+
+    Its outputs are the program's, each once, in their order; then those of what must not be fused.
+    """
     parts = [
         *(_constant(name, value) for name, value in (program.constants | dict(weights)).items()),
         *(_placeholder(given, rank) for given, rank in zip(program.inputs, ranks, strict=True)),
@@ -158,9 +162,9 @@ def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str,
     frontend = FrontEndManager().load_by_framework("tf")
     iterator = _Iterator(parts)  # the frontend asks its decoders until it has converted everything
     graph = frontend.load(iterator)
-    places = [
-        graph.get_place_by_tensor_name(f"{source.name}:{source.output}") for source in dict.fromkeys(program.outputs)
-    ]
+    apart = [Source(part.name, 0) for part in program.parts if APART in part.attributes]
+    outputs = dict.fromkeys((*program.outputs, *apart))
+    places = [graph.get_place_by_tensor_name(f"{source.name}:{source.output}") for source in outputs]
     graph.override_all_outputs(places)
     model = frontend.convert(graph)
     del iterator

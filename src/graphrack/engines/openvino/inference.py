@@ -39,11 +39,13 @@ class Inference:
 
     Attributes:
         brought: positions of inputs on whose values shapes depend.
+        shapes: of all tensors, on the inputs seen last.
     """
 
     def __init__(
         self, parts: Sequence[Part], constants: dict[str, Array], inputs: Sequence[Input], weights: Sequence[str]
     ):
+        self.shapes: dict[Source, Shape] = {}
         self._parts = tuple(parts)
         self._constants = {name: Known(np.shape(value), np.asarray(value)) for name, value in constants.items()}
         self._inputs = tuple(inputs)
@@ -80,6 +82,7 @@ class Inference:
                     raise Misfit
                 known[Source(part.name, i)] = output
             cost += cost_of(part, [s.shape for s in sources], outputs[0].shape)
+        self.shapes = {source: one.shape for source, one in known.items()}
         return cost
 
 

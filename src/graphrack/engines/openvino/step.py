@@ -15,6 +15,7 @@ from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.engines.openvino import background
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.cost import CALL, Cost, compiling
+from graphrack.engines.openvino.fusions import APART, to_keep_apart
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.shapes import Misfit
 
@@ -175,7 +176,7 @@ class ClusterStep:
     def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
         """What OpenVINO compiles: for ranks, and for the very shapes of what sizes and filters come from."""
         brought = tuple(arrays[i].shape for i in inference.brought)
-        key = (brought, self._last_shapes if self.fluid else ())
+        key = (tuple([a.ndim for a in arrays]), brought, self._last_shapes if self.fluid else ())
         program = self.programs.get(key)
         if program is None:
             one = self.interface
@@ -186,10 +187,12 @@ class ClusterStep:
             if self.fluid:
                 inputs += [Input(name, w.dtype, w.shape) for name, w in zip(names, weights, strict=True)]
                 names = ()
+            apart = to_keep_apart(one.parts, one.constants, names, inference.shapes)
+            parts = [p._replace(attributes={**p.attributes, APART: True}) if p.name in apart else p for p in one.parts]
             if len(self.programs) >= _MAX_PROGRAMS:
                 self.programs.clear()
             program = ClusterProgram(
-                one.parts, one.constants, names, inputs, one.outputs, wait=self.eager, precision=self.precision
+                parts, one.constants, names, inputs, one.outputs, wait=self.eager, precision=self.precision
             )
             self.programs[key] = program
         return program

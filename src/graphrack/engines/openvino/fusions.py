@@ -1,0 +1,85 @@
+"""A fusion of OpenVINO's that gives wrong numbers, and which nodes have to be kept from it.
+
+The CPU plugin (2026.4) fuses what is computed from a reduction's result, value by value, into the reduction. Where
+another operand is a constant with a value for each row or column, it takes the wrong ones. A reduction whose result is
+an output of the model too is not fused with what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphrack.engines.openvino.compiled import Part, Source
+
+APART = "_apart"
+"""The attribute that a node gets which is to be kept from being fused."""
+
+_REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod"))
+_FUSED = frozenset(
+    "Add AddV2 Sub Mul RealDiv Div DivNoNan Pow Maximum Minimum SquaredDifference BiasAdd AddN Square Sqrt Rsqrt Exp Log "
+    "Erf Sin Cos Reciprocal Inv Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softsign Softplus Neg Abs Sign Floor Ceil "
+    "Round Rint Select SelectV2 FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Less LessEqual Greater GreaterEqual "
+    "Equal NotEqual Cast".split()
+)
+# These may be merged into a reduction first.
+_RESHAPED = frozenset(("Reshape", "Squeeze", "ExpandDims"))
+
+Shape = tuple[int, ...]
+
+
+def to_keep_apart(
+    parts: Sequence[Part],
+    constants: Mapping[str, Any],
+    weights: Collection[str],
+    shapes: Mapping[Source, Shape],
+) -> set[str]:
+    """The reductions that would be fused with operands of several values.
+
+    Attributes:
+        constants: by name; the axes of reductions are among them.
+        weights: names of what is a constant once it is compiled.
+        shapes: of all tensors, in some run.
+    """
+    fixed = {Source(name, 0) for name in (*constants, *weights)}
+    following: dict[Source, list[Part]] = {}
+    for part in parts:
+        if all(source in fixed for source in part.inputs):
+            fixed.add(Source(part.name, 0))
+        for source in part.inputs:
+            following.setdefault(source, []).append(part)
+    found = set()
+    for part in parts:
+        if part.op not in _REDUCTIONS or Source(part.name, 0) in fixed:
+            continue
+        stack = [(Source(part.name, 0), _reduced_axes(part, constants, shapes))]
+        seen = set()
+        while stack and part.name not in found:
+            source, ones = stack.pop()
+            for user in following.get(source, ()):
+                if user.name in seen or user.op not in _FUSED | _RESHAPED:
+                    continue
+                seen.add(user.name)
+                if user.op in _RESHAPED:
+                    ones = set()
+                elif any(_is_fused(shapes[source], ones, shapes[s]) for s in user.inputs if s in fixed):
+                    found.add(part.name)
+                stack.append((Source(user.name, 0), ones))
+    return found
+
+
+def _reduced_axes(part: Part, constants: Mapping[str, Any], shapes: Mapping[Source, Shape]) -> set[int]:
+    """Axes of the result, counted from the last, -1, that are 1 in every run."""
+    if not part.attributes.get("keep_dims"):
+        return set()
+    rank = len(shapes[part.inputs[0]])
+    return {int(axis) % rank - rank for axis in np.ravel(constants[part.inputs[1].name])}
+
+
+def _is_fused(shape: Shape, ones: Collection[int], other: Shape) -> bool:
+    """Whether an operand has several values, and doesn't stretch the result along an axis that was reduced."""
+    if all(size == 1 for size in other) or len(other) > len(shape):
+        return False
+    return not any(-axis <= len(other) and other[axis] != 1 for axis in ones)
