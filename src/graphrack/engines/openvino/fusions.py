@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 
 from graphrack.engines.openvino.compiled import Part, Source
+from graphrack.engines.openvino.shapes import ELEMENTWISE
 
 APART = "_apart"
 """The attribute that a node gets which is to be kept from being fused."""
 
 _REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod"))
-_FUSED = frozenset(
-    "Add AddV2 Sub Mul RealDiv Div DivNoNan Pow Maximum Minimum SquaredDifference BiasAdd AddN Square Sqrt Rsqrt Exp Log "
-    "Erf Sin Cos Reciprocal Inv Relu Relu6 Elu Selu LeakyRelu Sigmoid Tanh Softsign Softplus Neg Abs Sign Floor Ceil "
-    "Round Rint Select SelectV2 FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 Less LessEqual Greater GreaterEqual "
-    "Equal NotEqual Cast".split()
-)
 # These may be merged into a reduction first.
 _RESHAPED = frozenset(("Reshape", "Squeeze", "ExpandDims"))
 
@@ -59,7 +54,7 @@ def to_keep_apart(
         while stack and part.name not in found:
             source, ones = stack.pop()
             for user in following.get(source, ()):
-                if user.name in seen or user.op not in _FUSED | _RESHAPED:
+                if user.name in seen or user.op not in ELEMENTWISE | _RESHAPED:
                     continue
                 seen.add(user.name)
                 if user.op in _RESHAPED:

@@ -343,3 +343,10 @@ OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], 
 }
 """For each op of a cluster the shape of its output; they raise `Misfit`. The ops that only look at a shape, or
 whose results are views, are missing: `inference.py` runs the interpreter's own kernels for them."""
+
+ELEMENTWISE = frozenset(
+    op
+    for op, shape_of in OUTPUT_SHAPES.items()
+    if shape_of in (_same, _broadcast, _all_same, _bias, _batch_norm, _selected)
+)
+"""Ops that compute every value of the result from one value of each operand."""
