@@ -169,7 +169,7 @@ class Model:
             self._named(error)
             raise
 
-    def warmup(self, feeds: Mapping[Any, Any] | None = None, fetches: Any = None) -> None:
+    def warmup(self, feeds: Any = None, fetches: Any = None) -> None:
         """Compiles what a run needs, now, and waits until that is done: later runs are fast from the first on.
 
         Without it, an `auto` model answers by the interpreter while OpenVINO compiles in the background. What
@@ -177,9 +177,9 @@ class Model:
         made, and its results are dropped; one that would change variables is only planned.
 
         Attributes:
-            feeds: as for `run`, or, without `fetches`, for a call. Values don't matter, and sizes hardly: what
-                is compiled serves any size. By default they are made up: zeros of the static shapes, with 1
-                for unknown sizes, or what fits instead.
+            feeds: as for `run`, or, without `fetches`, for a call: names to values, or one value. What values
+                hardly matters, nor what sizes: what is compiled serves any size. By default they are made up:
+                zeros of the static shapes, with 1 for unknown sizes, or what fits instead.
             fetches: as for `run`; by default what a call gives.
 
         Raises:

@@ -34,7 +34,7 @@ def compiled_parts(instance: Instance) -> list[tuple[ClusterProgram, Executable]
     return [(program, part) for program, part in found if own.issuperset(map(id, part.weights))]
 
 
-def warm(instance: Instance, feeds: Mapping[Any, Any] | None, fetches: Any) -> None:
+def warm(instance: Instance, feeds: Any, fetches: Any) -> None:
     """Compiles what a run needs, and runs it where that changes nothing; see `Model.warmup`."""
     from graphrack.engines.openvino import background
 
@@ -55,14 +55,18 @@ def warm(instance: Instance, feeds: Mapping[Any, Any] | None, fetches: Any) -> N
     raise FeedError(f"no values that could be made up fit the graph; warmup takes feeds: {failure}") from failure
 
 
-def _run(instance: Instance, feeds: Mapping[Any, Any], fetches: Any) -> None:
-    graph, engine, names = instance.graph, instance.engine, tuple(feeds)
+def _run(instance: Instance, feeds: Any, fetches: Any) -> None:
+    graph, engine = instance.graph, instance.engine
+    named = isinstance(feeds, Mapping)
+    names, values = (tuple(feeds), feeds.values()) if named else ((), (feeds,))
     if fetches is None:
-        call = calls.compile_call(graph, engine, None, False, names)
-    else:
+        call = calls.compile_call(graph, engine, None, not named, names)
+    elif named:
         call = calls.compile_run(graph, engine, fetches, names)
+    else:
+        raise TypeError("a single value is for the one input of a call; with fetches, name it: {'x': value}")
     if not call.plan.writes:
-        call.run(instance, feeds.values())
+        call.run(instance, values)
 
 
 def _wanted(instance: Instance, fetches: Any) -> dict[str, TensorSpec]:

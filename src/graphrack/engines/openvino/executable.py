@@ -128,7 +128,8 @@ def executable(
     background.check()
     key, place = "", cache.folder()
     if place is not None:
-        key = fingerprint.of_cluster(topology, ranks, kept, f"{settings}\n{runtime.processor()}")
+        circumstances = f"{settings['INFERENCE_PRECISION_HINT']}\n{runtime.processor()}"
+        key = fingerprint.of_cluster(topology, ranks, kept, circumstances)
         blob = cache.load(place, key)
         if blob is not None:
             from openvino import Tensor

@@ -20,6 +20,7 @@ from typing import Any
 
 _core: Any = None
 _core_lock = threading.Lock()
+_forked = False
 
 # Runs that use all cores take turns, so that no more threads are busy than there are cores. A run that lasts
 # longer than this lets others begin beside it: a small model isn't to wait for the end of a large batch.
@@ -61,13 +62,15 @@ def settings(precision: str) -> dict[str, Any]:
     """How clusters are compiled, for a precision of `choice.PRECISIONS`."""
     # OpenVINO's own choice may be bfloat16 on processors that have it, so f32 is said, too.
     has_bf16 = precision == "bf16" and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return {
+    chosen = {
         "INFERENCE_PRECISION_HINT": "bf16" if has_bf16 else "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,
-        "EXCLUSIVE_ASYNC_REQUESTS": "YES",
     }
+    if not _forked:  # the thread that such requests are made with stays behind in the process that forks
+        chosen["EXCLUSIVE_ASYNC_REQUESTS"] = "YES"
+    return chosen
 
 
 def processor() -> str:
@@ -92,8 +95,9 @@ def end_turn() -> None:
 
 
 def _after_fork() -> None:
-    global _turns, _core_lock
+    global _turns, _core_lock, _forked
     _turns, _core_lock = threading.Lock(), threading.Lock()
+    _forked = _core is not None
 
 
 if hasattr(os, "register_at_fork"):

@@ -171,7 +171,7 @@ class ClusterStep:
             return False
         self._gain += gain
         compiling = self._compiling + sum(w.nbytes for w in self._last) / 1e9
-        return background.is_waiting() or self._gain >= _HOPE * compiling
+        return bool(self.programs) or background.is_waiting() or self._gain >= _HOPE * compiling
 
     def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
         """What OpenVINO compiles: for ranks, and for the very shapes of what sizes and filters come from."""
