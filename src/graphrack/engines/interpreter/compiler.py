@@ -92,6 +92,8 @@ class _Compiler(NodeCompiler):
         """Compiles everything."""
         if self.clusters is not None:
             self.fold_ahead()
+        elif self.flow is None:
+            self.shorten()
         if self.flow is not None:
             self.frame_items(self.flow.root)
         else:

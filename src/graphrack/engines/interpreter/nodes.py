@@ -16,6 +16,7 @@ from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Funct
 from graphrack.engines.interpreter.order import Item
 from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
+from graphrack.engines.interpreter.sums import broadcast_sum, find_broadcast_sums, without_unneeded
 from graphrack.errors import FeedError, GraphError, GraphrackError
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.tensor import attr_value
@@ -53,6 +54,7 @@ class NodeCompiler:
         slots: of tensors; under output `_MARK`, of nodes' marks.
         constants: values of slots that no run changes.
         references: of slots that hold a TF1 variable's reference, the variable.
+        sums: Reshapes that stand for the gradient of an operand that was broadcast, each with the Sum in it.
         facts: slots whose values follow from the shapes of others, and are the same arrays while these are the same.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
     """
@@ -92,9 +94,21 @@ class NodeCompiler:
         self.flow = None
         if any(node.op in control_flow.CONTROL_FLOW for node in self.work.order):
             self.flow = ControlFlow(self.work, self.fed)
-        self.used = {source for inputs in self.work.inputs.values() for source in inputs}
-        self.used.update(f for f in fetches if not isinstance(f, str))
+        self.sums: dict[str, str] = {}
+        self.find_used()
         self.waited_for = {name for waited in self.work.controls.values() for name in waited}
+
+    def find_used(self) -> None:
+        """Sets `used`: the tensors that anything takes."""
+        self.used = {source for inputs in self.work.inputs.values() for source in inputs}
+        self.used.update(f for f in self.fetches if not isinstance(f, str))
+
+    def shorten(self) -> None:
+        """Makes one node of several where that is known to give the same."""
+        self.sums = find_broadcast_sums(self.work, self.fed)
+        if self.sums:
+            self.work = without_unneeded(self.work, self.fetches, self.fed)
+            self.find_used()
 
     # Looking up
 
@@ -245,6 +259,8 @@ class NodeCompiler:
             kernel = self.functions.kernel(node, used)
             outputs = [(position, self.output_slot(name, i)) for position, i in enumerate(used)]
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
+        elif name in self.sums:
+            self.broadcast_sum(node)
         elif op_name == "NoOp" and (self.flow is None or not self.flow.contexts[name]):
             pass  # it is there for the order of others
         elif op_name == "Identity" and (self.passes_reference(node) or self.passes_value(node)):
@@ -313,6 +329,14 @@ class NodeCompiler:
             return False
         self.slots[node.name, 0] = self.value_slot(self.work.inputs[node.name][0], node)
         return True
+
+    def broadcast_sum(self, node: NodeDef) -> None:
+        """A Reshape that stands for the gradient of an operand that was broadcast."""
+        kernel = self.bind(self.ops["Sum"], self.index.nodes[self.sums[node.name]], 2)
+        assert isinstance(kernel, registry.Prepared)
+        grad, like = (self.value_slot(source, node) for source in self.work.inputs[node.name])
+        output = self.output_slot(node.name, 0)
+        self.add(broadcast_sum(kernel.kernel, grad, like, output), node, (grad, like), (output,))
 
     def kernel_node(self, node: NodeDef, op: Op) -> None:
         """A node that its op's kernel computes: now where all is known, else by a step."""
