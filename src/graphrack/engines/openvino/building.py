@@ -102,8 +102,8 @@ class ClusterBuilder:
                             return None
                         brought[source.name] = (slot, Input(source.name, np.dtype(dtype.numpy), self._shape_of(tensor)))
                 sources.append(source)
-            if node.op == "Identity":
-                made.update(dict.fromkeys(own.values(), sources[0]))
+            if node.op == "Identity" and own == {0: self._slots[self._inputs_of[node.name][0]]}:
+                made.setdefault(own[0], sources[0])  # it has no step, and no slot of its own
                 continue
             parts.append(Part(node.name, node.op, attributes, tuple(sources)))
             made.update((slot, Source(node.name, i)) for i, slot in own.items())

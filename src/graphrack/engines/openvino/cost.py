@@ -44,8 +44,10 @@ _SLOW = {
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), 1e-9),
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), 5e-9),
 }
-_VIEWS = frozenset(("Identity", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Slice", "Split", "SplitV",
-                    "Unpack", "Transpose", "BroadcastTo", "Shape", "Size", "Rank"))  # fmt: skip
+_VIEWS = frozenset(
+    ("Identity", "StopGradient", "PreventGradient", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Slice", "Split",
+     "SplitV", "Unpack", "Transpose", "BroadcastTo", "Shape", "Size", "Rank")
+)  # fmt: skip
 
 
 def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:

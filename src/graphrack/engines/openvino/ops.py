@@ -157,7 +157,7 @@ RULES: dict[str, Rule] = {
     "ResizeBilinear": Rule(values=(1,)),
     "ResizeNearestNeighbor": Rule(values=(1,), check=_sizes_resize),
     # What moves values about.
-    **dict.fromkeys(("Identity", "Pack", "ZerosLike", "OnesLike"), Rule(_ANY)),
+    **dict.fromkeys(("Identity", "StopGradient", "PreventGradient", "Pack", "ZerosLike", "OnesLike"), Rule(_ANY)),
     **dict.fromkeys(("Reshape", "Tile", "BroadcastTo"), Rule(_ANY, values=(1,))),
     **dict.fromkeys(("ExpandDims", "Transpose", "ReverseV2"), Rule(_ANY, fixed=(1,))),
     "Squeeze": Rule(_ANY, check=_named_dimensions),
