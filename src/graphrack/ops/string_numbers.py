@@ -15,6 +15,9 @@ from graphrack.ops.registry import specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.strings import strings_of
 
+# TensorFlow writes any width; a graph of a few bytes must not fill the memory.
+_MOST_TEXT = 1 << 28
+
 _SPACE = b" \t\n\v\f\r"
 _DECIMAL = re.compile(rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|infinity)", re.IGNORECASE)
 _HEXADECIMAL = re.compile(rb"[+-]?0[xX]([0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)([pP][+-]?\d+)?")
@@ -74,7 +77,7 @@ def AsString(
     width: int = -1,
     fill: bytes = b"",
 ) -> Any:
-    """Numbers as C's printf writes them."""
+    """Numbers as C's printf writes them; at most 256 MiB of them by `width` or `precision`."""
     kind = T.numpy.kind
     if len(fill) > 1 or fill not in b" +-0":
         raise ValueError(f"fill must be empty or one of ' ', '+', '-', '0', got {fill!r}")
@@ -86,17 +89,23 @@ def AsString(
     def layout(flags: bytes) -> str:
         return "%" + flags.decode() + (str(width) if width > 0 else "") + (f".{precision}" if precision > -1 else "")
 
+    least = max(width, precision, 0)
     if kind == "b":
-        return _formatted(lambda value: "true" if value else "false")
+        return _formatted(lambda value: "true" if value else "false", 0)
     if kind in "iu":
         number = layout(b"" if kind == "u" and fill in (b" ", b"+") else fill) + "d"
-        return _formatted(lambda value: number % value)
+        return _formatted(lambda value: number % value, least)
     if T.is_string:
         flags = b"" if fill == b"0" else fill
         if width <= 0 and not fill:  # TensorFlow then doesn't format at all
             return lambda input: input
         text = layout(flags).encode() + b"s"
-        return lambda input: strings_of((text % value for value in input.reshape(-1).tolist()), input.shape)
+
+        def pad(input: Array) -> Array:
+            _check_length(max(width, 0), input.size)
+            return strings_of((text % value for value in input.reshape(-1).tolist()), input.shape)
+
+        return pad
     letter = "e" if scientific else "g" if shortest else "f"
     finite, other = layout(fill) + letter, layout(b"" if fill == b"0" else fill) + letter
 
@@ -106,12 +115,22 @@ def AsString(
         return (finite if abs(value) < float("inf") else other) % value
 
     if kind == "c":
-        return _formatted(lambda value: f"({write(value.real)},{write(value.imag)})")
-    return _formatted(write)
+        return _formatted(lambda value: f"({write(value.real)},{write(value.imag)})", 2 * least)
+    return _formatted(write, least)
 
 
-def _formatted(write: Callable[[Any], str]) -> Callable[[Array], Array]:
+def _check_length(each: int, count: int) -> None:
+    if each * count > _MOST_TEXT:
+        raise ValueError(
+            f"{count} strings of at least {each} bytes each, by width or precision, are more than {_MOST_TEXT} bytes"
+        )
+
+
+def _formatted(write: Callable[[Any], str], least: int) -> Callable[[Array], Array]:
+    """The kernel that writes each number; each takes at least so many bytes."""
+
     def kernel(input: Array) -> Array:
+        _check_length(least, input.size)
         # bfloat16's items are no Python numbers.
         values = input.astype(np.float32) if input.dtype.kind == "V" else input
         return strings_of((write(value).encode() for value in values.reshape(-1).tolist()), input.shape)
@@ -212,7 +231,9 @@ def DecodeRaw(*, out_type: DType, little_endian: bool = True) -> Any:
                 raise ValueError(f"strings must have one length, got {size} and {len(row)} bytes")
         if size % dtype.itemsize:
             raise ValueError(f"{size} bytes are no multiple of {dtype.itemsize}, the size of {out_type}")
-        return _from_bytes(rows, (*bytes.shape, size // dtype.itemsize), dtype, little_endian)
+        return _from_bytes(
+            np.frombuffer(b"".join(rows), np.uint8), (*bytes.shape, size // dtype.itemsize), dtype, little_endian
+        )
 
     return decode_raw
 
@@ -227,14 +248,15 @@ def DecodePaddedRaw(*, out_type: DType, little_endian: bool = True) -> Any:
             raise ValueError(
                 f"fixed_length must be a positive multiple of {dtype.itemsize}, the size of {out_type}, got {size}"
             )
-        rows = [row[:size].ljust(size, b"\0") for row in input_bytes.reshape(-1).tolist()]
-        return _from_bytes(rows, (*input_bytes.shape, size // dtype.itemsize), dtype, little_endian)
+        padded = np.zeros((input_bytes.size, size), np.uint8)
+        for row, text in zip(padded, input_bytes.reshape(-1).tolist(), strict=True):
+            row[: len(text)] = np.frombuffer(text[:size], np.uint8)
+        return _from_bytes(padded.reshape(-1), (*input_bytes.shape, size // dtype.itemsize), dtype, little_endian)
 
     return decode_padded_raw
 
 
-def _from_bytes(rows: list[bytes], shape: tuple[int, ...], dtype: np.dtype[Any], little_endian: bool) -> Any:
-    joined = np.frombuffer(b"".join(rows), np.uint8)
+def _from_bytes(joined: Array, shape: tuple[int, ...], dtype: np.dtype[Any], little_endian: bool) -> Any:
     if dtype.kind == "b":
         return (joined != 0).reshape(shape)
     if not little_endian:

@@ -7,6 +7,7 @@ What an op waits for comes with its `flow_in`, whose value means nothing.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from graphrack.ops._elements import Shape, is_known, merged, rows, shape_of, sta
 from graphrack.ops.registry import op, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.state import compatible, show
+
+_LEAST_BYTES = 64  # that an element takes, however small its value
 
 
 class _Element:
@@ -166,6 +169,13 @@ class TensorArray:
         self._elements[index] = element
         self.size = max(self.size, index + 1)
         return element
+
+    def check_room(self, count: int) -> None:
+        """Raises `MemoryError` where so many elements, not written for the most part, can't be: before any is made."""
+        shape = self.element_shape
+        if count > len(self._elements) and shape is not None and None not in shape:
+            each = math.prod(shape) * self._numpy.itemsize  # type: ignore[arg-type]
+            np.empty(count * max(each, _LEAST_BYTES), np.uint8)
 
     def pack_size(self) -> int:
         """How many elements a pack or concat takes: of a gradient as many as the forward unpack had."""
@@ -350,6 +360,7 @@ def _taken(array: TensorArray, indices: list[int], dtype: DType, element_shape: 
                 f"{array!r}: no elements to stack, and the element shape {show(element_shape)} is not fully defined"
             )
         return zeros((0, *element_shape), dtype.numpy)  # type: ignore[arg-type]
+    array.check_room(len(indices))
     values = [array.read(i) for i in indices]
     shape = shape_of(values[0])
     if not compatible(shape, element_shape):
@@ -376,7 +387,9 @@ def TensorArrayGather(
 @op("TensorArrayPack", impure=True)
 def TensorArrayPack(handle: Any, flow_in: Array, *, dtype: DType, element_shape: Shape = None) -> Array:
     array = _array(handle)
-    return _taken(array, list(range(array.pack_size())), dtype, element_shape)
+    count = array.pack_size()
+    array.check_room(count)
+    return _taken(array, list(range(count)), dtype, element_shape)
 
 
 @op("TensorArrayConcat", "TensorArrayConcatV2", "TensorArrayConcatV3", outputs=2, impure=True)
@@ -393,6 +406,7 @@ def TensorArrayConcat(
                 "not fully defined"
             )
         return zeros((0, *element_shape_except0), dtype.numpy), np.zeros(0, np.int64)  # type: ignore[arg-type]
+    array.check_room(count)
     values = [array.read(i) for i in range(count)]
     for i, value in enumerate(values):
         if not value.ndim:

@@ -185,7 +185,7 @@ class Plan:
 
     def _failure(self, frame: Frame, error: Exception) -> OpError:
         """The error of an op, with the node's name, its op and what its inputs were."""
-        text = str(error) or type(error).__name__
+        text = str(error) or ("there isn't enough memory" if isinstance(error, MemoryError) else type(error).__name__)
         place = self._places.get(getattr(error, "graphrack_step", None))  # type: ignore[arg-type]
         if place is None:
             return OpError(f"a run failed: {text}")
