@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
-from ops.harness import compare
+from comparing import compare
+from recording import Refusal, Run, record
 
 import graphrack as gr
 from graphrack.errors import GraphrackError
 
 Program = Callable[[], Any]
+
+BOUNDS = {"float16": 1e-2, "bfloat16": 8e-2, "float32": 1e-4, "complex64": 1e-4, "float64": 1e-9, "complex128": 1e-9}
 
 _FEEDS: list[tuple[Any, Any]] = []
 
@@ -98,6 +102,12 @@ def agree(
                     expected.append(session.run(outputs, {k: v.copy() for k, v in given.items()}))
                 except (tf.errors.OpError, ValueError) as error:
                     expected.append(error)
+    prepared = Run(["api_init", "api_tables"], {}, [None, None])
+    values = [Refusal(str(e)) if isinstance(e, Exception) else e for e in expected]
+    if not isinstance(expected[0], Exception):
+        record(
+            data, [prepared, *(Run([o.name for o in outputs], given, v) for v in values)], rtol or 1e-2, atol or 1e-2
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.pb"
         path.write_bytes(data)
@@ -113,19 +123,100 @@ def agree(
                 continue
             for output, ours, wanted in zip(outputs, found, theirs, strict=True):
                 if wanted is not None:
-                    kind = "gradient of " if output in slopes else ""
-                    compare(ours, wanted, rtol, atol, f"{where}: {kind}{output.name}")
+                    kind = "gradient of " if any(output is slope for slope in slopes) else ""
+                    bound = _bound(wanted, given) if rtol is None else rtol
+                    compare(ours, wanted, bound, _scale(wanted) * bound if atol is None else atol, where + kind)
+
+
+def _bound(value: Any, feeds: Mapping[str, Any]) -> float:
+    """How close a value must come: by the least precise of its own and the fed types."""
+    return max(BOUNDS.get(str(np.asarray(each).dtype), 0) for each in (value, *feeds.values()))
+
+
+def _scale(value: Any) -> float:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fcV" or not array.size:
+        return 1.0
+    sizes = np.abs(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64))
+    finite = sizes[np.isfinite(sizes)]
+    return float(max(finite.max(), 1)) if finite.size else 1.0
 
 
 def _run(model: gr.Model, fetches: list[str], feeds: dict[str, Any]) -> Any:
     try:
-        return model.run(fetches, feeds)
+        # As a session, a model gives strings of rank 0 as bytes.
+        return [np.array(v, object) if isinstance(v, bytes) else v for v in model.run(fetches, feeds)]
     except GraphrackError as error:
         return error
 
 
-def missing(namespace: Any, table: Mapping[str, Any], left_out: Mapping[str, str]) -> list[str]:
-    """Public functions that have neither a program nor a reason why not; and names in both that aren't there."""
-    names = set(functions(namespace))
-    listed = set(table) | set(left_out)
-    return sorted((names - listed) | {f"{name} (is none)" for name in listed - names})
+class Programs:
+    """The programs of one namespace, and its functions that have none, with the reason."""
+
+    def __init__(self, namespace: Any, without: Mapping[str, str], tested: Iterable[Any] = ()):
+        """`tested`: namespaces with programs of their own, whose functions need none here."""
+        self.namespace = namespace
+        self.without = without
+        self.programs: list[tuple[str, Program, dict[str, Any]]] = []
+        elsewhere = {id(getattr(other, name)) for other in tested for name in functions(other)}
+        self.elsewhere = {name for name in functions(namespace) if id(getattr(namespace, name)) in elsewhere}
+
+    def build(self, name: str, program: Program, **options: Any) -> None:
+        """Adds a program that tests a function (or what a name's first part means)."""
+        self.programs.append((name, program, options))
+
+    def __call__(
+        self, name: str, *args: Any, dtypes: Iterable[Any] = (), use: Any = None, options: Any = None, **kwargs: Any
+    ) -> None:
+        """Adds a call of a function: arrays among the arguments are fed.
+
+        Attributes:
+            dtypes: the arrays of floats are cast to each of these; else they stay what they are.
+            use: what to call with the function and the arguments, where these are to be made of tensors.
+            options: for `agree`.
+        """
+        function = getattr(self.namespace, name)
+        for dtype in tuple(dtypes) or (None,):
+
+            def program(dtype: Any = dtype) -> Any:
+                given, named = _placed((args, kwargs), dtype)
+                return function(*given, **named) if use is None else use(function, *given, **named)
+
+            self.build(name, program, **(options or {}))
+
+    def parameters(self) -> list[Any]:
+        """A case of `pytest.mark.parametrize` for each program."""
+        counts: dict[str, int] = {}
+        found = []
+        for name, program, options in self.programs:
+            counts[name] = counts.get(name, 0) + 1
+            found.append(pytest.param(program, options, id=f"{name}-{counts[name]}"))
+        return found
+
+    def missing(self) -> list[str]:
+        """Functions that have neither programs nor a reason why not, and names in both that there aren't."""
+        names = set(functions(self.namespace))
+        listed = {name.partition(" ")[0] for name, _, _ in self.programs} | set(self.without)
+        return sorted((names - listed - self.elsewhere) | {f"{name} (there is none)" for name in listed - names})
+
+
+def _placed(value: Any, dtype: Any) -> Any:
+    """Arguments with placeholders in place of arrays."""
+    if isinstance(value, np.ndarray):
+        return fed(value, dtype if dtype is not None and value.dtype.kind in "fc" else None)
+    if isinstance(value, dict):
+        return {key: _placed(each, dtype) for key, each in value.items()}
+    if isinstance(value, (tf.SparseTensorValue, tf.ragged.RaggedTensorValue)):
+        kind = tf.SparseTensor if isinstance(value, tf.SparseTensorValue) else None
+        return kind(*(_placed(np.asarray(each), dtype) for each in value)) if kind else _ragged(value, dtype)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_placed(each, dtype) for each in value)
+    return value
+
+
+def _ragged(value: Any, dtype: Any) -> Any:
+    inner = value.values
+    given = (
+        _ragged(inner, dtype) if isinstance(inner, tf.ragged.RaggedTensorValue) else _placed(np.asarray(inner), dtype)
+    )
+    return tf.RaggedTensor.from_row_splits(given, _placed(np.asarray(value.row_splits), None), validate=False)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import INT64, DType
-from graphrack.ops._arguments import filled, within
+from graphrack.ops._arguments import filled, within, zeros
+from graphrack.ops._lists import Variant
 from graphrack.ops._sparse import vector64
 from graphrack.ops.registry import MANY, op, specialized
 from graphrack.ops.runtime import Array
@@ -203,7 +204,7 @@ def _partition(kind: str, tensor: Array, parents: int) -> tuple[Array, Array]:
 # ---- Variants ----
 
 
-class RaggedVariant:
+class RaggedVariant(Variant):
     """A ragged tensor as one element of a variant tensor: nested splits, outermost first, and values."""
 
     __slots__ = ("splits", "values")
@@ -211,6 +212,17 @@ class RaggedVariant:
     def __init__(self, splits: list[Array], values: Array):
         self.splits = splits
         self.values = values
+
+    def zeros_like(self) -> RaggedVariant:
+        """Zeros in rows of the same lengths."""
+        return RaggedVariant(self.splits, zeros(self.values.shape, self.values.dtype))
+
+    def plus(self, other: Any) -> RaggedVariant:
+        """The sum of values in rows of the same lengths."""
+        same = isinstance(other, RaggedVariant) and len(self.splits) == len(other.splits)
+        if not same or not all(map(np.array_equal, self.splits, other.splits)):
+            raise ValueError("ragged tensors with other rows can't be added")
+        return RaggedVariant(self.splits, self.values + other.values)
 
 
 @op("RaggedTensorToVariant")
