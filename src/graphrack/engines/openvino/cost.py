@@ -45,8 +45,8 @@ _SLOW = {
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), 5e-9),
 }
 _VIEWS = frozenset(
-    ("Identity", "StopGradient", "PreventGradient", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Slice", "Split",
-     "SplitV", "Unpack", "Transpose", "BroadcastTo", "Shape", "Size", "Rank")
+    ("Identity", "StopGradient", "PreventGradient", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Slice",
+     "Split", "SplitV", "Unpack", "Transpose", "BroadcastTo", "Shape", "Size", "Rank")
 )  # fmt: skip
 
 
