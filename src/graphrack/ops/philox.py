@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +35,8 @@ _MASK32, _MASK64, _MASK128 = (1 << 32) - 1, (1 << 64) - 1, (1 << 128) - 1
 _MULTIPLY_0, _MULTIPLY_2 = 0xD2511F53, 0xCD9E8D57
 _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
 _ROUNDS = 10
+_MULTIPLIERS = np.array([[_MULTIPLY_0], [_MULTIPLY_2]], np.uint64)
+_HIGH = 1 if sys.byteorder == "little" else 0  # which 32 bits of 64 come later
 
 RESERVED = 256
 """Blocks that TensorFlow reserves for each output of a random op."""
@@ -54,27 +58,31 @@ def philox(key: int, counter: int) -> tuple[int, int, int, int]:
 
 def _philox_many(key: int, low: Array, high: Array | np.uint64) -> Array:
     """Blocks for many counters, given as their low and high 64 bits (uint64); uint32 of (n, 4)."""
-    thirty_two, mask = np.uint64(32), np.uint64(_MASK32)
-    c0, c1 = low & mask, low >> thirty_two
-    c2, c3 = np.broadcast_to(high & mask, low.shape).copy(), np.broadcast_to(high >> thirty_two, low.shape)
-    k0, k1 = key & _MASK32, key >> 32
-    p0, p2 = np.empty_like(c0), np.empty_like(c0)
-    spare = np.empty_like(c0), np.empty_like(c0)
-    for _ in range(_ROUNDS):
-        np.multiply(c0, np.uint64(_MULTIPLY_0), out=p0)
-        np.multiply(c2, np.uint64(_MULTIPLY_2), out=p2)
-        np.right_shift(p2, thirty_two, out=c0)
-        np.bitwise_xor(c0, c1, out=c0)
-        np.bitwise_xor(c0, np.uint64(k0), out=c0)
-        np.right_shift(p0, thirty_two, out=c2)
-        np.bitwise_xor(c2, c3, out=c2)
-        np.bitwise_xor(c2, np.uint64(k1), out=c2)
-        c1, c3 = np.bitwise_and(p2, mask, out=spare[0]), np.bitwise_and(p0, mask, out=spare[1])
-        k0, k1 = k0 + _WEYL_0 & _MASK32, k1 + _WEYL_1 & _MASK32
+    # Words 0 and 2, which a round multiplies, go through it as one array, words 1 and 3 as another. A product's halves
+    # are looked at as they lie in memory, which saves shifting and masking: a third of the calls, half of the time.
+    even, odd = np.empty((2, low.size), np.uint64), np.empty((2, low.size), np.uint32)
+    even[0], odd[0] = low & np.uint64(_MASK32), low >> np.uint64(32)
+    even[1], odd[1] = high & np.uint64(_MASK32), high >> np.uint64(32)
+    products = np.empty_like(even), np.empty_like(even)
+    for i, keys in enumerate(_round_keys(key)):
+        product = products[i % 2]
+        np.multiply(even, _MULTIPLIERS, out=product)
+        halves = product.view(np.uint32).reshape(2, low.size, 2)[::-1]
+        np.bitwise_xor(halves[:, :, _HIGH], odd, out=even)
+        np.bitwise_xor(even, keys, out=even)
+        odd = halves[:, :, 1 - _HIGH]
     blocks = np.empty((low.size, 4), np.uint32)
-    for i, column in enumerate((c0, c1, c2, c3)):
-        blocks[:, i] = column
+    blocks[:, 0::2] = even.T
+    blocks[:, 1::2] = odd.T
     return blocks
+
+
+@lru_cache(maxsize=256)
+def _round_keys(key: int) -> Array:
+    """What each round mixes in: uint64 of (rounds, 2, 1)."""
+    k0, k1 = key & _MASK32, key >> 32
+    keys = [(k0 + i * _WEYL_0 & _MASK32, k1 + i * _WEYL_1 & _MASK32) for i in range(_ROUNDS)]
+    return np.array(keys, np.uint64)[:, :, None]
 
 
 class Stream(NamedTuple):

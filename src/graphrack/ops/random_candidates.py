@@ -20,7 +20,7 @@ from graphrack.ops.registry import Kernel, op, specialized
 from graphrack.ops.runtime import Array, RunState
 
 _RESERVED = 2048  # words that TensorFlow reserves for each candidate
-_SPAN = 1024  # words made at a time
+_LEAST_SPAN, _SPAN = 128, 4096  # words made at a time, at first and later on
 _INT32_MAX = 2**31 - 1
 
 Outputs = tuple[Array, Array, Array]
@@ -43,8 +43,11 @@ class Sampler(Protocol):
 
 
 def _words(stream: Stream) -> Iterator[int]:
-    for start in itertools.count(0, _SPAN // 4):
-        yield from stream.skip(start).words(_SPAN).tolist()
+    span = _LEAST_SPAN
+    while True:
+        yield from stream.words(span).tolist()
+        stream = stream.skip(span // 4)
+        span = min(2 * span, _SPAN)
 
 
 def _pairs(words: Iterator[int]) -> Iterator[tuple[int, int]]:

@@ -137,8 +137,8 @@ def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, ident
     out = np.full((count, *data.shape[rank:]), identity, data.dtype)
     ids = segment_ids.reshape(-1)
     rows = data.reshape(ids.size, *data.shape[rank:])
-    chosen = np.flatnonzero(ids >= 0)
-    if chosen.size < ids.size:
+    if ids.size and ids.min() < 0:
+        chosen = np.flatnonzero(ids >= 0)
         ids, rows = ids[chosen], rows[chosen]
     within("segment_ids", ids, count)
     if rows.size <= _FEW:

@@ -87,12 +87,13 @@ def _dense(update: Update, states: list[str], others: list[str]) -> Kernel:
         handles, inputs = inputs[:count], inputs[count:]
         values = [state.read(handle) for handle in handles]
         _check(values, states, inputs, others)
+        inputs = tuple([value if value.ndim else value[()] for value in inputs])
         shape, grad = values[0].shape, inputs[place]
         if grad.shape != shape:
             raise ValueError(f"var and grad must have the same shape, found {list(shape)} and {list(grad.shape)}")
         if not shape:
             # NumPy's own scalars are ten times as fast to reckon with as arrays of rank 0.
-            results = tuple(map(np.asarray, update(*[value[()] for value in values], *[i[()] for i in inputs])))
+            results = tuple(map(np.asarray, update(*[value[()] for value in values], *inputs)))
         elif values[0].size < _BIG:
             results = update(*values, *inputs)
         else:
@@ -152,11 +153,11 @@ def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
 
 
 def _moved(old: Array, new: Array, share: Any) -> Array:
-    """old + (new - old) * share; writes into `new`."""
-    new -= old
-    new *= share
-    new += old
-    return new
+    """old + (new - old) * share."""
+    out: Array = new - old
+    out *= share
+    out += old
+    return out
 
 
 def _less(var: Array, step: Array) -> Array:
@@ -220,7 +221,7 @@ def ApplyAdam(*, use_nesterov: bool = False) -> Update:
         one = var.dtype.type(1)
         alpha = lr * np.sqrt(one - beta2_power) / (one - beta1_power)
         v = _moved(v, grad * grad, one - beta2)
-        m = _moved(m, grad.copy(), one - beta1)
+        m = _moved(m, grad, one - beta1)
         step = np.sqrt(v)
         step += epsilon
         if use_nesterov:
@@ -249,7 +250,7 @@ def ApplyAdamWithAmsgrad() -> Update:
         one = var.dtype.type(1)
         alpha = lr * np.sqrt(one - beta2_power) / (one - beta1_power)
         v = _moved(v, grad * grad, one - beta2)
-        m = _moved(m, grad.copy(), one - beta1)
+        m = _moved(m, grad, one - beta1)
         vhat = np.maximum(vhat, v)
         step = np.sqrt(vhat)
         step += epsilon
@@ -266,7 +267,7 @@ def ApplyAdaMax() -> Update:
         var: Array, m: Array, v: Array, beta1_power: Any, lr: Any, beta1: Any, beta2: Any, epsilon: Any, grad: Array
     ) -> tuple[Array, ...]:
         one = var.dtype.type(1)
-        m = _moved(m, grad.copy(), one - beta1)
+        m = _moved(m, grad, one - beta1)
         v = np.maximum(v * beta2, np.abs(grad))
         step = m / (v + epsilon)
         step *= lr / (one - beta1_power)
@@ -369,7 +370,7 @@ def ApplyCenteredRMSProp() -> Update:
     ) -> tuple[Array, ...]:
         rest = var.dtype.type(1) - rho
         ms = _moved(ms, grad * grad, rest)
-        mg = _moved(mg, grad.copy(), rest)
+        mg = _moved(mg, grad, rest)
         below = ms - mg * mg
         below += epsilon
         return _rms_step(var, mom, lr, momentum, grad, below, mg, ms)
