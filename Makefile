@@ -22,9 +22,10 @@ lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/test.stamp
+bench: $(VENV)/test.stamp $(VENV)/bench.stamp
 	$(COMPILE)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.collection
 
 # Compiles the messages of TensorFlow's files into Python modules.
 protos: $(VENV)/protos.stamp
