@@ -20,11 +20,11 @@ from endtoend import (  # noqa: F401  (each registers its graphs)
     training,
     vision,
 )
-from endtoend.harness import CASES, STYLES, Saved, close, save_and_run
+from endtoend.harness import CASES, Saved, close, save_and_run
 
 import graphrack as gr
 
-# Of each kind one or two: variables of both sorts, loops, tables, state, strings, moving averages, random initialisers.
+# Of each kind one or two, in turn in TensorFlow 1's style and in TensorFlow 2's: variables of both sorts, loops, tables, state, strings, moving averages, random initialisers.
 CHOSEN = [
     "linear_regression",
     "k_means",
@@ -44,6 +44,7 @@ CHOSEN = [
     "moving_averages_of_weights",
     "lenet",
 ]
+BY_OPENVINO = ("linear_regression", "batch_norm_with_moving_averages", "moving_averages_of_weights", "lenet")
 
 
 def check(saved: Saved, case: Any, engine: str, folder: Path) -> None:
@@ -82,12 +83,10 @@ def check(saved: Saved, case: Any, engine: str, folder: Path) -> None:
             assert (found.dtype, found.shape) == (np.asarray(value).dtype, np.shape(value)), key
 
 
-@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", CHOSEN)
-def test_every_engine_runs_and_trains_it_as_tensorflow_does(name: str, style: str, tmp_path: Path) -> None:
+def test_every_engine_runs_and_trains_it_as_tensorflow_does(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    if style not in case.styles:
-        style = case.styles[0]
-    saved = save_and_run(case, style, tmp_path)
+    saved = save_and_run(case, case.styles[CHOSEN.index(name) % len(case.styles)], tmp_path)
     for engine in ("numpy", "openvino", "tensorflow"):
-        check(saved, case, engine, tmp_path)
+        if engine != "openvino" or name in BY_OPENVINO:
+            check(saved, case, engine, tmp_path)
