@@ -27,6 +27,7 @@ from graphrack.warming import compiled_parts
 
 if TYPE_CHECKING:
     from graphrack.checkpoint import Checkpoint
+    from graphrack.explaining import Explanation
     from graphrack.matching import Select
 
 Array = np.ndarray[Any, Any]
@@ -190,6 +191,27 @@ class Model:
 
         with self._naming():
             warm(self._instance, feeds, fetches)
+
+    def explain(
+        self, fetches: Any = None, feeds: Mapping[Any, Any] | None = None, *, profile: bool = False
+    ) -> Explanation:
+        """What a run comes to: its steps, what of the graph is handed to OpenVINO, and why the rest is not.
+
+        Print it, or look at its attributes. Nothing is run, but with `profile`.
+
+        Attributes:
+            fetches: as for `run`; by default what a call gives.
+            feeds: as for `run`: only the names matter. By default the placeholders that the fetches need.
+            profile: run it once, on the values of `feeds`, and measure each step: a step that changes variables
+                changes them. A first run is slower than the next ones.
+
+        Raises:
+            whatever `run` raises.
+        """
+        from graphrack.explaining import explain
+
+        with self._naming():
+            return explain(self._instance, fetches, feeds, profile)
 
     # What it takes, gives and holds
 

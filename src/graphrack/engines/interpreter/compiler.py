@@ -59,6 +59,23 @@ def compile_plan(
     return compiler.with_clusters(engine).plan()
 
 
+def why_not_clustered(
+    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: Engine
+) -> dict[str, str]:
+    """For each node that a plan has in no cluster the reason; nothing where the engine makes no clusters."""
+    if engine.name not in ("auto", "openvino"):
+        return {}
+    functions = Functions(index.library, partial(_compile_body, engine))
+    compiler = _Compiler(index, fetches, feeds, functions)
+    functions.caller_writes = compiler.writes
+    compiler.with_clusters(engine).plan()
+    if compiler.clusters is None:
+        reason = "no convolution and no product of matrices is near"
+        return dict.fromkeys(compiler.ops_in_order(), reason)
+    found = compiler.clusters.why_not
+    return {name: found[name] for name in compiler.ops_in_order() if name in found}
+
+
 def _compile_body(
     engine: Engine, index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], functions: Functions
 ) -> Plan:
@@ -118,6 +135,10 @@ class _Compiler(NodeCompiler):
                 self.functions.reaching, {name: op.io for name in self.functions.reaching if (op := lookup(name))}
             ),
         )
+
+    def ops_in_order(self) -> list[str]:
+        """The names of the nodes that compute something, in an order."""
+        return [n.name for n in self.work.order if n.op in self.ops and n.op != "Identity" and n.name not in self.done]
 
     def ordered(self, nodes: Sequence[NodeDef], groups: Sequence[LoopFrame | Cluster]) -> list[Item]:
         return ordered(nodes, groups, self.work, self.fed, self.item_writes)

@@ -6,8 +6,10 @@ makes it.
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
 from graphrack.errors import FeedError, GraphrackError, OpError, UninitializedError, UnsupportedOp
 from graphrack.graph.names import TensorName
 from graphrack.ops.runtime import Handle, RunState
+
+if TYPE_CHECKING:
+    from graphrack.engines.openvino.step import ClusterStep
 
 Fetch = TensorName | str
 
@@ -92,7 +97,7 @@ class Plan:
         self._steps = tuple(steps)
         self._places = places
         self._bodies = bodies
-        self._clusters = tuple(step for step in places if hasattr(step, "programs"))
+        self._clusters: tuple[Any, ...] = tuple(step for step in places if hasattr(step, "programs"))
         self._feed_slots = tuple(feed_slots)
         self._fetches = tuple(fetches)
         self._fetch_slots = tuple(fetch_slots)
@@ -157,6 +162,39 @@ class Plan:
     def arrays(self) -> list[np.ndarray[Any, Any]]:
         """The constants that it holds."""
         return [value for value in self._template if isinstance(value, np.ndarray)]
+
+    def steps(self) -> list[tuple[Place | None, ClusterStep | None]]:
+        """For each step where it comes from (None of what only lets go of values), and its cluster where it is one."""
+        found = {id(place): cluster for cluster, place in self.clusters()}
+        places = [self._places.get(step) for step in self._steps]
+        return [(place, found.get(id(place))) for place in places]
+
+    def clusters(self) -> list[tuple[ClusterStep, Place]]:
+        """Its clusters, those in its loops too."""
+        return [(step, self._places[step]) for step in self._clusters]
+
+    def bodies(self) -> Sequence[Plan]:
+        """The plans of functions that it calls, as far as they are compiled."""
+        return self._bodies()
+
+    def timed(self, note: Callable[[int, float], None]) -> Plan:
+        """The same plan, which tells the number and the seconds of each step that has run."""
+
+        def timing(number: int, step: Step) -> Step:
+            def timed(frame: Frame) -> None:
+                start = time.perf_counter()
+                step(frame)
+                note(number, time.perf_counter() - start)
+
+            return timed
+
+        other = copy.copy(self)
+        other._steps = tuple(timing(number, step) for number, step in enumerate(self._steps))
+        other._places = {
+            **self._places,
+            **{t: self._places[s] for s, t in zip(self._steps, other._steps, strict=True) if s in self._places},
+        }
+        return other
 
     def programs(self) -> list[Any]:
         """What has been compiled for its clusters, as far as it has run (`openvino/compiled.py`)."""

@@ -92,6 +92,7 @@ class ClusterStep:
         self.outputs = tuple(outputs)
         self._inference: Inference | None = None
         self._costs: dict[Any, Cost | None] = {}
+        self._declined: set[tuple[Any, ...]] = set()  # shapes for which the interpreter is as fast
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
         self._last: list[Array] = []
@@ -113,6 +114,8 @@ class ClusterStep:
                 raise
 
     def _results(self, frame: Frame) -> list[Any] | None:
+        if self._declined and self._shapes_of(frame) in self._declined:
+            return None
         arrays = []
         for slot, dtype in self._inputs:
             value = frame[slot]
@@ -135,12 +138,17 @@ class ClusterStep:
         except KeyError:
             cost = self._estimate(key, arrays, weights)
         if cost is None or not (self.eager or self._pays(cost)) or not all(map(finite, arrays)):
+            if cost is not None and not self.eager and not self._gains(cost) and not inference.brought:
+                self._declined.add(self._shapes_of(frame))
             return None
         program = self._program(inference, arrays, weights)
         try:
             return program.run([*arrays, *weights], []) if self.fluid else program.run(arrays, weights)
         except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
             return None
+
+    def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
+        return tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
 
     def _check_weights(self, weights: Sequence[Any]) -> tuple[Any, ...] | None:
         """The weights' shapes; None where OpenVINO can't take them."""
@@ -162,14 +170,36 @@ class ClusterStep:
             cost = None
         if len(self._costs) >= _MAX_SHAPES:
             self._costs.clear()
+            self._declined.clear()
         self._costs[key] = self.cost = cost
         return cost
 
+    def state(self) -> str:
+        """What has become of it so far, in a few words."""
+        programs = list(self.programs.values())
+        failures = [program.failure for program in programs if program.failure]
+        if any(program.executables() for program in programs):
+            return "compiled"
+        if failures:
+            return f"left to the interpreter, since OpenVINO refuses it: {failures[0].strip().splitlines()[-1]:.200}"
+        if programs:
+            return "compiling"
+        if not self._costs:
+            return "not run yet"
+        if self.cost is None:
+            return "left to the interpreter: OpenVINO isn't given values of these shapes"
+        if not self._gains(self.cost):
+            return "left to the interpreter, which is as fast"
+        return "to be compiled when it has run more often"
+
+    @staticmethod
+    def _gains(cost: Cost) -> bool:
+        return cost.interpreter - cost.openvino >= 0.25 * cost.interpreter
+
     def _pays(self, cost: Cost) -> bool:
-        gain = cost.interpreter - cost.openvino
-        if gain < 0.25 * cost.interpreter:
+        if not self._gains(cost):
             return False
-        self._gain += gain
+        self._gain += cost.interpreter - cost.openvino
         compiling = self._compiling + sum(w.nbytes for w in self._last) / 1e9
         return bool(self.programs) or background.is_waiting() or self._gain >= _HOPE * compiling
 
