@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "README.md"
 TITLE = "## The end-to-end collection"
-BLOCK_SECONDS = 0.1
+BLOCK_SECONDS = 0.05
 ROUNDS = 5
 # Of one block: training that goes on for long ends where numbers overflow.
 MOST_RUNS = 100

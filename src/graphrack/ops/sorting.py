@@ -126,13 +126,17 @@ def _in_top_k(predictions: Array, targets: Array, k: int) -> Any:
 # ---- Equal ----
 
 
+_FEW = 100
+"""Integers among which a dict finds equal ones sooner than a sort."""
+
+
 def _codes(values: Array) -> tuple[Array, Array]:
     """For a vector: where each distinct value is seen first (ascending), and which of those each is.
 
     NaN equals nothing, not even itself, as in TensorFlow.
     """
-    if values.dtype.hasobject:
-        seen: dict[bytes, int] = {}
+    if values.dtype.hasobject or (values.dtype.kind in "iu" and len(values) <= _FEW):
+        seen: dict[Any, int] = {}
         codes = np.array([seen.setdefault(value, len(seen)) for value in values.tolist()], np.int64)
         first = np.empty(len(seen), np.int64)
         first[codes[::-1]] = np.arange(len(values) - 1, -1, -1)

@@ -17,12 +17,19 @@ def check_rows(indices: Array, rows: int, what: str) -> None:
         raise ValueError(f"indices{bad} = {indices[tuple(bad)]} is not in [0, {rows}), the rows of {what}")
 
 
+_FEW = 100
+"""Indices of which a set tells sooner than a sort whether any comes twice."""
+
+
 def waves(indices: Array) -> Iterator[Array | slice]:
     """Positions of a vector of indices, in groups in which no index comes twice.
 
     An index's first place is in the first group, its second in the second: working group by group is
     working in order, since what happens to one row doesn't depend on other rows.
     """
+    if indices.size <= _FEW and len(set(indices.tolist())) == indices.size:
+        yield slice(None)
+        return
     order = np.argsort(indices, kind="stable")
     ordered = indices[order]
     fresh = np.ones(indices.size, bool)
