@@ -259,6 +259,18 @@ def test_what_was_compiled_is_read_from_the_cache(place: Path, monkeypatch: pyte
         assert "converted again" in other.failure
 
 
+def test_a_long_run_waits_for_what_is_in_the_cache_and_a_longer_one_for_the_compiler(place: Path) -> None:
+    model, x = Model(64, 64), random(3, 64)
+    later = dense(wait=False)
+    assert later.run([x], model.weights, 0.0125) is None  # nothing is in the cache
+    check(dense(wait=False).run([x], model.weights, 10.0), dense_of(x, model.weights[0]))
+    assert len(stored(place)) == 1
+    check(dense(wait=False).run([x], model.weights, 0.0125), dense_of(x, model.weights[0]))
+    assert dense(wait=False).run([x], model.weights, 0.0) is None
+    settled(later)
+    check(later.run([x], model.weights), dense_of(x, model.weights[0]))
+
+
 def test_a_damaged_file_is_compiled_anew_and_replaced(place: Path) -> None:
     model, x = Model(64, 64), random(3, 64)
     dense().run([x], model.weights)

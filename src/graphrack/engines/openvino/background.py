@@ -23,7 +23,7 @@ class Job:
         done: set when it has ended.
     """
 
-    def __init__(self, work: Callable[[], None], *, last: bool = False):
+    def __init__(self, work: Callable[[], object], *, last: bool = False):
         self.last = last
         self.done = threading.Event()
         self._work = work

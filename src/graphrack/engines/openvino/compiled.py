@@ -18,8 +18,12 @@ import numpy as np
 from graphrack.engines.interpreter.state import current_values
 from graphrack.engines.openvino import background
 from graphrack.engines.openvino.background import Ending, Job
-from graphrack.engines.openvino.executable import Executable, executable
-from graphrack.formats.dtypes import FLOAT, INT32, INT64, from_numpy
+from graphrack.engines.openvino.executable import (
+    Executable,
+    executable,
+    seconds_to_compile,
+    seconds_to_read,
+)
 
 # How many (ranks, weights) of one cluster stay compiled: models of one graph have weights of their own.
 _MAX_COMPILED = 128
@@ -111,18 +115,22 @@ class ClusterProgram:
             part.op in _TAKING_ANY for part in self.parts if any(source.name in names for source in part.inputs)
         )
 
-    def run(self, inputs: Sequence[Any], weights: Sequence[Any]) -> list[np.ndarray[Any, Any]] | None:
+    def run(
+        self, inputs: Sequence[Any], weights: Sequence[Any], seconds: float = 0.0
+    ) -> list[np.ndarray[Any, Any]] | None:
         """The outputs; None where the interpreter has to compute them this time.
 
         Attributes:
             inputs: arrays in C order, none of them empty, of the dtypes that `inputs` says and of shapes that
                 fit the nodes: what calls this has seen to that.
             weights: arrays, the same ones from run to run as long as the model keeps its variables.
+            seconds: what the interpreter would take, roughly: where that is longer than compiling, or reading
+                what is in the cache, this waits for it.
         """
         key = (tuple([a.ndim for a in inputs]), tuple(map(id, weights)))
         found = self._compiled.get(key)
         if found is None:
-            found = self._missing(key, weights)
+            found = self._missing(key, weights, seconds)
             if found is None:
                 return None
         return found.run(inputs, weights)
@@ -144,9 +152,10 @@ class ClusterProgram:
 
     # What is not compiled yet
 
-    def _missing(self, key: Key, weights: Sequence[Any]) -> Executable | None:
-        """What these weights run on, compiled now where that is waited for, or soon."""
+    def _missing(self, key: Key, weights: Sequence[Any], seconds: float) -> Executable | None:
+        """What these weights run on, compiled now where that is waited for or the sooner, or soon."""
         ranks, patient = key[0], background.is_waiting()
+        nbytes, read = sum(v.nbytes for v in (*weights, *self.constants.values())), False
         wait = self.wait or patient
         with self._lock:
             if ranks in self._failed:
@@ -160,14 +169,18 @@ class ClusterProgram:
                 return found
             job = self._jobs.get(key)
             if job is None or job.lost:
-                job = self._jobs[key] = Job(lambda: self._compile(key, weights, wait))
-                if not wait:
+                wait = wait or seconds > seconds_to_compile(len(self.parts), nbytes)
+                read = not wait and seconds > seconds_to_read(nbytes)
+                last = wait
+                job = self._jobs[key] = Job(lambda: self._compile(key, weights, last))
+                if not wait and not read:
                     background.submit(job, _DELAY_S)
             elif not wait:
                 background.hurry(job)
-        if not wait:
-            return None
-        job.finish()
+        if wait:
+            job.finish()
+        elif read and not self._compile(key, weights, last=False, only_read=True):
+            background.submit(job, _DELAY_S)
         return self._compiled.get(key)
 
     def _other_sets(self, key: Key) -> set[Any]:
@@ -193,28 +206,31 @@ class ClusterProgram:
         self._seen[key] = self._seen.get(key, 0) + 1
         return self._seen[key] < _RUNS_WORTH_COMPILING
 
-    def _compile(self, key: Key, weights: Sequence[Any], wait: bool) -> None:
-        """Makes what a key asks for; where OpenVINO can't, the interpreter goes on."""
+    def _compile(self, key: Key, weights: Sequence[Any], last: bool, only_read: bool = False) -> bool:
+        """Makes what a key asks for, and says whether it has; where OpenVINO can't, the interpreter goes on.
+
+        Attributes:
+            last: whether it is stored even if the process ends before there is time.
+            only_read: whether it is taken from the cache, or not at all.
+        """
         ranks, separate = key[0], len(key) > 2
         found = store = None
+        failed = False
         try:
-            found, store = executable(self, ranks, weights, self.precision, separate=separate)
+            found, store = executable(self, ranks, weights, self.precision, separate=separate, only_read=only_read)
         except Ending:
             pass
         except Exception as error:  # OpenVINO's own, of many kinds
-            self.failure = f"{type(error).__name__}: {error}"
+            self.failure, failed = f"{type(error).__name__}: {error}", True
         with self._lock:
-            self._jobs.pop(key, None)
+            if found is not None or not only_read:
+                self._jobs.pop(key, None)
             if found is not None:
                 if len(self._compiled) >= _MAX_COMPILED:
                     del self._compiled[min(self._compiled, key=lambda k: self._compiled[k].used)]
                 self._compiled[key] = found
-            elif self.failure:
+            elif failed:
                 self._failed.add(ranks)
         if store is not None:
-            background.submit(Job(store, last=wait), _STORE_DELAY_S)
-
-
-def can_hold(value: Any) -> bool:
-    """Whether a constant can be handed to OpenVINO as it is."""
-    return isinstance(value, (np.ndarray, np.generic)) and from_numpy(value.dtype) in (FLOAT, INT32, INT64)
+            background.submit(Job(store, last=last), _STORE_DELAY_S)
+        return found is not None

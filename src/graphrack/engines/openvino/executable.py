@@ -24,6 +24,7 @@ _SHORT_S = 0.002
 _MAX_FREE = os.cpu_count() or 1
 # Reading a blob back costs so much: measured for blobs of 17 to 340 MB, which take 0.02 to 0.3 s.
 _READ_S, _READ_BYTES_PER_S = 0.01, 1.2e9
+_IMPORT_S = 0.1
 
 
 class Executable:
@@ -102,17 +103,35 @@ class Executable:
         cache.store(place, key, self._model.export_model().getbuffer())
 
 
+def seconds_to_read(nbytes: int) -> float:
+    """What reading a cluster with so many bytes of weights from the cache takes."""
+    return (_READ_S if runtime.loaded() else _IMPORT_S) + nbytes / _READ_BYTES_PER_S
+
+
+def seconds_to_compile(parts: int, nbytes: int) -> float:
+    """What compiling a cluster of so many nodes and bytes of weights takes, roughly."""
+    return (_READ_S if runtime.loaded() else _IMPORT_S) + 1e-3 * parts + nbytes / 1e9
+
+
 def executable(
-    program: ClusterProgram, ranks: Sequence[int], weights: Sequence[Any], precision: str, *, separate: bool
-) -> tuple[Executable, Callable[[], None] | None]:
-    """A cluster compiled for these ranks of inputs, or read from the cache.
+    program: ClusterProgram,
+    ranks: Sequence[int],
+    weights: Sequence[Any],
+    precision: str,
+    *,
+    separate: bool,
+    only_read: bool = False,
+) -> tuple[Executable | None, Callable[[], None] | None]:
+    """A cluster read from the cache, or compiled for these ranks of inputs.
 
     Attributes:
         weights: values to compile it with.
         separate: don't: every run brings its own, of the same dtypes and shapes.
+        only_read: don't compile it.
 
     Returns:
-        it, and what stores it in the cache, where that is worth its while.
+        it, or None where it could only be read and isn't in the cache; and what stores it there, where that is
+        worth its while.
 
     Raises:
         background.Ending: the process ends meanwhile.
@@ -137,6 +156,8 @@ def executable(
             with contextlib.suppress(Exception):  # sound, but not to this OpenVINO's liking: compile it anew
                 model = core.import_model(Tensor(blob, shared_memory=True), "CPU", settings)
                 return Executable(program, model, weights, nbytes, separate=separate, keeps=blob), None
+    if only_read:
+        return None, None
     background.check()
     from graphrack.engines.openvino.frontend import convert
 

@@ -58,6 +58,11 @@ def _without_telemetry() -> Iterator[None]:
         del sys.modules[name]
 
 
+def loaded() -> bool:
+    """Whether OpenVINO has been imported, and has its Core."""
+    return _core is not None
+
+
 def settings(precision: str) -> dict[str, Any]:
     """How clusters are compiled, for a precision of `choice.PRECISIONS`."""
     # OpenVINO's own choice may be bfloat16 on processors that have it, so f32 is said, too.
