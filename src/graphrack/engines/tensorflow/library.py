@@ -11,6 +11,7 @@ from typing import Any
 from graphrack.engines.tensorflow.failures import first_lines
 from graphrack.errors import GraphError, MissingDependency
 from graphrack.formats.protos.graph_pb2 import GraphDef, NodeDef
+from graphrack.graph.freeze import check_size
 from graphrack.graph.index import ANONYMOUS, RESOURCE_VARIABLES
 from graphrack.graph.names import parse_input
 
@@ -58,9 +59,10 @@ def imported(graph_def: GraphDef) -> tuple[Any, dict[str, str]]:
     Devices and colocation are left out, and so is what takes something from a node that is.
 
     Raises:
-        GraphError: TensorFlow takes none of it.
+        GraphError: TensorFlow takes none of it, or it is larger than 2 GB.
     """
     tf = tensorflow()
+    check_size(graph_def.ByteSize(), "the graph that TensorFlow is to run")
     theirs = tf.GraphDef.FromString(_portable(graph_def).SerializeToString())
     left_out: dict[str, str] = {}
     for node in theirs.node:
