@@ -13,6 +13,9 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
+import left_out_ops
+
+from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED
 from graphrack.formats import op_table
 from graphrack.formats.dtypes import DTYPES
 from graphrack.formats.protos.graph_pb2 import OpDef
@@ -21,16 +24,14 @@ from graphrack.ops import MODULES, registry
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"
 
 # Run by the planner itself: they have no function.
-PLANNED = (
-    "Const", "Placeholder", "PlaceholderV2", "PlaceholderWithDefault", "VarHandleOp", "Variable", "VariableV2",
-)  # fmt: skip
+_PLANNED = sorted(name for name in PLANNED | FUNCTION_OPS.keys() if op_table.op_def(name) is not None)
 
 _HEAD = """# Ops
 
 The {count} ops that graphrack runs, by the module of `src/graphrack/ops/` that has them. *Types* are what TensorFlow's
 definition allows for each type attribute (empty where the op has none, `any` where nothing is ruled out); a note says
-what differs. Each op is tested against TensorFlow over its types, shapes, attributes and bad input. This page is made
-by `tools/make_op_page.py`; a test fails where it is stale.
+what differs. Each op is tested against TensorFlow over its types, shapes, attributes and bad input. What is left out is
+at the end. This page is made by `tools/make_op_page.py`; a test fails where it is stale.
 """
 
 
@@ -63,12 +64,13 @@ def page() -> str:
     by_module: dict[str, list[str]] = {}
     for name, op in known.items():
         by_module.setdefault(op.module.rpartition(".")[2], []).append(name)
-    lines = [_HEAD.format(count=len(known) + len(PLANNED))]
-    lines += ["## The planner's own", "", *_table((n, op_table.op_def(n), "") for n in PLANNED)]
+    lines = [_HEAD.format(count=len(known.keys() | set(_PLANNED)))]
+    lines += ["## The planner's own", "", *_table((n, op_table.op_def(n), "") for n in _PLANNED)]
     for module in sorted(MODULES):
         rows = [(n, op_table.op_def(n), note(known[n])) for n in sorted(by_module.get(module, []))]
         if rows:
             lines += [f"## {module}", "", family(module), "", *_table(rows)]
+    lines += left_out_ops.page_lines()
     return "\n".join(lines)
 
 

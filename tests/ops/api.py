@@ -125,7 +125,13 @@ def agree(
                 if wanted is not None:
                     kind = "gradient of " if any(output is slope for slope in slopes) else ""
                     bound = _bound(wanted, given) if rtol is None else rtol
-                    compare(ours, wanted, bound, _scale(wanted) * bound if atol is None else atol, where + kind)
+                    compare(
+                        ours,
+                        wanted,
+                        bound,
+                        _scale(wanted) * bound if atol is None else atol,
+                        f"{where}: {kind}{output.name}",
+                    )
 
 
 def _bound(value: Any, feeds: Mapping[str, Any]) -> float:
@@ -150,6 +156,11 @@ def _run(model: gr.Model, fetches: list[str], feeds: dict[str, Any]) -> Any:
         return error
 
 
+def _known_as(function: Any) -> Any:
+    """What one function under several names has in common; a module may wrap each of them anew."""
+    return function.__module__, function.__qualname__
+
+
 class Programs:
     """The programs of one namespace, and its functions that have none, with the reason."""
 
@@ -158,8 +169,8 @@ class Programs:
         self.namespace = namespace
         self.without = without
         self.programs: list[tuple[str, Program, dict[str, Any]]] = []
-        elsewhere = {id(getattr(other, name)) for other in tested for name in functions(other)}
-        self.elsewhere = {name for name in functions(namespace) if id(getattr(namespace, name)) in elsewhere}
+        elsewhere = {_known_as(getattr(other, name)) for other in tested for name in functions(other)}
+        self.elsewhere = {name for name in functions(namespace) if _known_as(getattr(namespace, name)) in elsewhere}
 
     def build(self, name: str, program: Program, **options: Any) -> None:
         """Adds a program that tests a function (or what a name's first part means)."""

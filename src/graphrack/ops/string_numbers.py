@@ -262,5 +262,5 @@ def _from_bytes(joined: Array, shape: tuple[int, ...], dtype: np.dtype[Any], lit
     if not little_endian:
         # Complex numbers are two floats, each with its own bytes in order.
         part = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
-        joined = joined.reshape(-1, part)[:, ::-1].reshape(-1)
+        joined = np.ascontiguousarray(joined.reshape(-1, part)[:, ::-1]).reshape(-1)
     return np.reshape(joined.view(dtype), shape)
