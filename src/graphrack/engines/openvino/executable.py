@@ -22,8 +22,8 @@ Array = np.ndarray[Any, Any]
 _SHORT_S = 0.002
 # Requests that are kept for the next runs; more at once are made anew.
 _MAX_FREE = os.cpu_count() or 1
-# Reading a blob back costs so much: measured for blobs of 17 to 340 MB, which take 0.02 to 0.3 s.
-_READ_S, _READ_BYTES_PER_S = 0.01, 1.2e9
+# Reading a blob back costs so much: measured for blobs of 2 to 340 MB, which take 0.005 to 0.3 s.
+_READ_S, _READ_BYTES_PER_S = 0.005, 1.2e9
 _IMPORT_S = 0.1
 
 
