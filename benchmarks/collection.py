@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -101,6 +102,8 @@ def measured(name: str, style: str, engines: Sequence[str]) -> Iterator[Row]:
 
         for what, fetches in (("run", saved.fetches), ("train", saved.train)):
             if fetches is not None:
+                for model in models.values():
+                    model.warmup(feeds, fetches)
                 times = in_turn(sides(fetches), restart)
                 yield Row(f"{name} {style} {what}", times.pop("TensorFlow"), times)
 
@@ -114,6 +117,25 @@ def table(rows: Sequence[Row], engines: Sequence[str]) -> str:
         ratios = ", ".join(f"{row.ours[e] / row.tensorflow:.2f}" for e in engines)
         lines.append(f"| {row.name} | {row.tensorflow * 1e3:.3g} | {ours} | {ratios} |")
     return "\n".join(lines)
+
+
+def summary(rows: Sequence[Row], engines: Sequence[str]) -> str:
+    """What the page says: how many are how slow, and those slower than TensorFlow."""
+    lines = [
+        "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) by both in turn in one "
+        "process; the fastest run counts. `python -m benchmarks.collection` writes this section. "
+        f"Of {len(rows)} rows:",
+        "",
+    ]
+    for engine in engines:
+        ratios = sorted(row.ours[engine] / row.tensorflow for row in rows)
+        lines.append(
+            f"- `{engine}` takes {statistics.median(ratios):.2f} times TensorFlow's time in the median, longer than "
+            f"TensorFlow in {sum(r > 1 for r in ratios)}, more than 1.5 times as long in "
+            f"{sum(r > 1.5 for r in ratios)}."
+        )
+    slower = [row for row in rows if row.worst > 1]
+    return "\n".join([*lines, "", "Those in which one of them is slower:", "", table(slower, engines)])
 
 
 def write(text: str) -> None:
@@ -149,12 +171,7 @@ def main() -> None:
     text = table(rows, engines)
     print(text)
     if not arguments.words and not arguments.engine:
-        slow = sum(row.worst > 1.5 for row in rows)
-        write(
-            "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) by both in turn in one "
-            "process; the fastest run counts. `python -m benchmarks.collection` writes this table. "
-            f"{len(rows)} rows, {slow} of them more than 1.5 times TensorFlow's time.\n\n{text}"
-        )
+        write(summary(rows, engines))
 
 
 if __name__ == "__main__":
