@@ -40,6 +40,17 @@ def inspect(
         str | None,
         typer.Option("--tags", metavar="T[,T…]", help="Which MetaGraph of a SavedModel that has several."),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Show what a run comes to: its steps, and what of the graph OpenVINO is given."),
+    ] = False,
+    fetch: Annotated[
+        list[str] | None,
+        typer.Option("--fetch", metavar="NAME", help="What that run computes; the prediction if not given."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="The engine of that run: auto, numpy or openvino.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: everything, nothing shortened.")] = False,
 ) -> None:
     """Show what a file or folder is, and what is in it.
@@ -51,6 +62,11 @@ def inspect(
         from graphrack.cli.output import print_json
 
         levels = depth if depth is not None else DEPTH if tree else None
+        if plan or fetch:
+            from graphrack.cli.plans import show_plan
+
+            show_plan(path, tags_of(tags), fetch, engine, as_json=as_json)
+            return
         facts = facts_of(path, tags_of(tags), levels)
         if as_json:
             print_json(facts)

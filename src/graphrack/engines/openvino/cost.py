@@ -89,6 +89,14 @@ def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:
     return Cost(_STEP + moved * (_VALUE + _SLOW.get(op, 0.0)), _NODE / 2 + moved * _FUSED)
 
 
+_SLOWER_WITH_ANY_FILTER = frozenset(("Conv2D", "Conv3D", "Conv2DBackpropInput", "DepthwiseConv2dNative"))
+
+
+def with_any_weights(part: Part, cost: Cost) -> Cost:
+    """What a node costs whose weights aren't known when it is compiled: convolutions put them in order in every run."""
+    return cost._replace(openvino=4 * cost.openvino) if part.op in _SLOWER_WITH_ANY_FILTER else cost
+
+
 def compiling(parts: int, bytes_of_weights: int) -> float:
     """Seconds that compiling a cluster takes, roughly."""
     return 0.02 + 0.8e-3 * parts + bytes_of_weights / 1e9

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphrack.engines.openvino.compiled import Input, Part, Source
-from graphrack.engines.openvino.cost import Cost, cost_of
+from graphrack.engines.openvino.cost import Cost, cost_of, with_any_weights
 from graphrack.engines.openvino.ops import RULES, SHAPES
 from graphrack.engines.openvino.shapes import OUTPUT_SHAPES, Misfit, Shape
 from graphrack.ops import registry
@@ -37,19 +37,28 @@ class Known(NamedTuple):
 class Inference:
     """The shapes of a cluster's tensors, given those of its inputs.
 
+    `fluid`: the weights are others in every run, and no constants of what is compiled.
+
     Attributes:
         brought: positions of inputs on whose values shapes depend.
         shapes: of all tensors, on the inputs seen last.
     """
 
     def __init__(
-        self, parts: Sequence[Part], constants: dict[str, Array], inputs: Sequence[Input], weights: Sequence[str]
+        self,
+        parts: Sequence[Part],
+        constants: dict[str, Array],
+        inputs: Sequence[Input],
+        weights: Sequence[str],
+        *,
+        fluid: bool,
     ):
         self.shapes: dict[Source, Shape] = {}
         self._parts = tuple(parts)
         self._constants = {name: Known(np.shape(value), np.asarray(value)) for name, value in constants.items()}
         self._inputs = tuple(inputs)
         self._weights = tuple(weights)
+        self._fluid = fluid and bool(weights)
         self._kernels = [_kernel(part) for part in parts]
         asked = _asked_for(parts)
         self.brought = tuple(i for i, given in enumerate(inputs) if given.name in asked)
@@ -81,7 +90,8 @@ class Inference:
                 if 0 in output.shape:
                     raise Misfit
                 known[Source(part.name, i)] = output
-            cost += cost_of(part, [s.shape for s in sources], outputs[0].shape)
+            own = cost_of(part, [s.shape for s in sources], outputs[0].shape)
+            cost += with_any_weights(part, own) if self._fluid else own
         self.shapes = {source: one.shape for source, one in known.items()}
         return cost
 

@@ -131,7 +131,7 @@ class ClusterStep:
             return None
         if inference is None:
             one = self.interface
-            inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights)
+            inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights, fluid=self.fluid)
         key = (inference.key(arrays), self._last_shapes)
         try:
             cost = self._costs[key]
@@ -143,7 +143,9 @@ class ClusterStep:
             return None
         program = self._program(inference, arrays, weights)
         try:
-            return program.run([*arrays, *weights], []) if self.fluid else program.run(arrays, weights)
+            if self.fluid:
+                return program.run([*arrays, *weights], [], cost.interpreter)
+            return program.run(arrays, weights, cost.interpreter)
         except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
             return None
 
