@@ -14,10 +14,10 @@ from graphrack.engines.interpreter import control_flow, outside, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.order import Item
-from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops
+from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops, unfed_placeholders
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import broadcast_sum, find_broadcast_sums, without_unneeded
-from graphrack.errors import FeedError, GraphError, GraphrackError
+from graphrack.errors import GraphError, GraphrackError
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.tensor import attr_value
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
@@ -146,10 +146,7 @@ class NodeCompiler:
         if missing:
             raise missing_ops(missing)
         if unfed:
-            raise FeedError(
-                f"placeholders must be fed: {', '.join(repr(f'{n}:0') for n in unfed)}; "
-                f"fetching {', '.join(str(f) for f in self.fetches)} needs them"
-            )
+            raise unfed_placeholders(unfed, self.fetches)
         return found, calls
 
     def item_writes(self, item: Item) -> bool:
@@ -363,8 +360,8 @@ class NodeCompiler:
         elif op.outputs == 1:
             output = self.output_slot(name, 0)
             kernel, ready = self.prepared(kernel, slots, node)
-            step = steps.elementwise(kernel, ready, output, self.constants)
-            self.add(step or steps.one_output(kernel, ready, output), node, slots, (output,))
+            step = steps.elementwise(kernel, ready, output, self.constants) or steps.one_output(kernel, ready, output)
+            self.add(step, node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
                 self.refer(output, self.slots[inputs[op.ref_inputs[0]]])
