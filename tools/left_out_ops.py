@@ -61,7 +61,7 @@ FAMILIES: tuple[Family, ...] = (
         "Made while TensorFlow runs",
         "The runtime puts them in place of others, in no graph that is saved: oneDNN's forms of ops, fused ones, "
         "arguments and results of functions.",
-        r"__?Mkl.*|QuantizedConv2DWithBias.*|_Fused.*|_Quantized.*|_(Arg|Retval|DeviceArg|DeviceRetval|ArrayToList|ListToArray|EagerConst|If|While)"
+        r"__?Mkl.*|_Fused.*|_Quantized.*|_(Arg|Retval|DeviceArg|DeviceRetval|ArrayToList|ListToArray|EagerConst|If|While)"
         r"|_ParallelConcat.*|_ReadVariablesOp|_VarHandlesOp|_TensorToHashBucketFast|_UnaryOpsComposition",
     ),
     Family(
@@ -96,6 +96,11 @@ FAMILIES: tuple[Family, ...] = (
         "Experiments",
         "Uniformly quantized tensors of StableHLO's kind, composite tensors in variants, stochastic rounding.",
         r"Uniform(Quant|Dequant|Requant).*|CompositeTensorVariant.*|StochasticCastToInt",
+    ),
+    Family(
+        "Broken",
+        "Convolutions of quantized integers with another tensor added: TensorFlow's own kernels crash.",
+        r"QuantizedConv2DWithBias(Signed)?Sum.*",
     ),
     Family("JPEG XL", "Needs a decoder that Pillow lacks.", r"DecodeJxl"),
     Family(

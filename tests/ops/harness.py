@@ -21,6 +21,24 @@ from graphrack.ops import registry
 REFUSALS = (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, GraphrackError)
 
 
+class Constant:
+    """An array that is no placeholder, for ops that take constants alone, of any type."""
+
+    def __init__(self, value: np.ndarray[Any, Any]):
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Constant({_brief(self.value)})"
+
+    def __call__(self) -> Any:
+        # A constant's bytes may be of any type; its Python values may not.
+        dtype = tf.as_dtype(self.value.dtype)
+        proto = tf.make_tensor_proto(self.value.view(self.value.dtype[0]) if self.value.dtype.names else self.value)
+        proto.dtype = dtype.as_datatype_enum
+        attrs = {"value": tf.AttrValue(tensor=proto), "dtype": tf.AttrValue(type=proto.dtype)}
+        return tf.get_default_graph().create_op("Const", [], [dtype], attrs=attrs).outputs[0]
+
+
 class Refused:
     """What stands for an error in place of results."""
 
@@ -42,7 +60,7 @@ def build(op_name: str, arguments: dict[str, Any], *, shapes: bool = False) -> t
             placeholder = tf.placeholder(dtype, value.shape if shapes else None, name=f"in_{key}")
             feeds[placeholder.name] = value
             return placeholder
-        return value
+        return value() if isinstance(value, Constant) else value
 
     built = {}
     for key, value in arguments.items():

@@ -36,7 +36,7 @@ nn = Table(
         "swish": "the same function as silu",
         "quantized_avg_pool": "its op has cases in test_quantized",
         "quantized_max_pool": "its op has cases in test_quantized",
-        "quantized_conv2d": "its op has cases in test_quantized",
+        "quantized_conv2d": "its op has cases in test_quantized_products",
     },
 )
 

@@ -65,7 +65,7 @@ signal("overlap_and_add", numbers(2, 5, 6), 4, dtypes=WIDE)
 signal("overlap_and_add", numbers(2, 5, 6), np.int32(6))
 for length in (None, 16):
     signal("stft", numbers(2, 40), 10, 5, length)
-    signal("inverse_stft", complexes(2, 6, 9 if length else 9), 10, 5, length)
+    signal("inverse_stft", complexes(2, 6, 9), 10, 5, length)
 signal("stft", numbers(2, 40), 10, 5, window_fn=None, pad_end=True)
 signal("inverse_stft", complexes(2, 6, 9), 10, 5, window_fn=Fixed(tf.signal.inverse_stft_window_fn(5)))
 signal("inverse_stft_window_fn", 5, use=lambda f, step: f(step)(12, dtype=tf.float32))
@@ -107,7 +107,7 @@ for bits in (8, 4):
             flags = {"signed_input": not narrow, "range_given": given, **width}
             quantization("quantize_and_dequantize_v2", VALUES, LOW, HIGH, **flags, dtypes=FLOATS[:1])
         quantization("quantize_and_dequantize", VALUES, -3.0, 5.0, **width)
-quantization("quantize_and_dequantize", VALUES.reshape(20, 3), -3.0, 5.0, axis=1, range_given=False)
+quantization("quantize_and_dequantize", VALUES.reshape(20, 3), [-3.0] * 3, [5.0] * 3, axis=1, range_given=False)
 quantization("quantize_and_dequantize_v2", VALUES, LOW, HIGH, round_mode="HALF_UP", dtypes=WIDE)
 for T in (tf.qint8, tf.quint8, tf.qint16, tf.quint16):
     for mode in ("MIN_COMBINED", "MIN_FIRST", "SCALED"):

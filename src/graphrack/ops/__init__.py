@@ -83,6 +83,8 @@ MODULES: tuple[str, ...] = (
     "isotonic",
     "pool_grad_grad",
     "dilation_grad",
+    "quantized",
+    "quantized_products",
     "accumulators",
     "bessel",
     "index_shuffle",

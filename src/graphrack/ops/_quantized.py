@@ -47,14 +47,14 @@ class Grid:
 
     # Single values
 
-    def unclamped(self, value: float, low: float, high: float) -> int:
+    def unclamped(self, value: float, low: Any, high: Any) -> int:
         """The integer nearest to a float; may lie outside the type."""
         if low == high:
             return self.lowest
         scale = self.steps / (float(F(high) - F(low)) * (self.steps / (self.steps - 1.0)))
         return int(half_away(float(F(value)) * scale) - half_away(float(F(low)) * scale)) + self.lowest
 
-    def nearest(self, values: Any, low: float, high: float) -> Array:
+    def nearest(self, values: Any, low: Any, high: Any) -> Array:
         """The type's integers nearest to floats, as int64."""
         values = np.asarray(values, F).astype(np.float64)
         if low == high:
@@ -64,7 +64,7 @@ class Grid:
         clipped: Array = np.clip(found, self.lowest, self.highest).astype(np.int64)
         return clipped
 
-    def floats(self, integers: Any, low: float, high: float) -> Array:
+    def floats(self, integers: Any, low: Any, high: Any) -> Array:
         """The floats that integers stand for."""
         offset = np.asarray(integers).astype(np.float64) - self.lowest
         if low == high:
@@ -76,7 +76,7 @@ class Grid:
 
     # Arrays
 
-    def nearest_of_array(self, values: Array, low: float, high: float) -> Array:
+    def nearest_of_array(self, values: Array, low: Any, high: Any) -> Array:
         """As `nearest`, in single precision; int32 or wider."""
         scale = F((self.steps - 1.0) / float(F(high) - F(low))) if high != low else F(0)
         start = F(half_away(F(low) * scale))
@@ -86,13 +86,13 @@ class Grid:
         clipped: Array = np.clip(found, *ends).astype(np.int32)
         return clipped
 
-    def floats_of_array(self, integers: Array, low: float, high: float) -> Array:
+    def floats_of_array(self, integers: Array, low: Any, high: Any) -> Array:
         """As `floats`, in single precision."""
         scale = F(float(F(high) - F(low)) / (self.steps - 1.0))
         start = F(low) if high == low else F(half_away(F(low) / scale) * scale)
         return (start - F(self.lowest) * scale) + integers.astype(F) * scale
 
-    def level(self, low: float, high: float) -> Any:
+    def level(self, low: Any, high: Any) -> Any:
         """The float that one step of the integers stands for."""
         return (F(high) - F(low)) / F(self.highest - self.lowest)
 

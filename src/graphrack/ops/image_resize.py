@@ -18,7 +18,8 @@ from graphrack.ops.runtime import Array
 _F = np.float32
 
 
-def _output_size(op_name: str, size: Array, images: Array) -> tuple[int, int]:
+def output_size(op_name: str, size: Array, images: Array) -> tuple[int, int]:
+    """Height and width of the output. Raises `ValueError` for what are no two positive numbers."""
     if size.shape != (2,):
         raise ValueError(f"{op_name}'s size has shape {size.shape}, expected two elements, height and width")
     height, width = size.tolist()
@@ -65,7 +66,8 @@ class _Linear(NamedTuple):
     fraction: Array
 
 
-def _linear(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> _Linear:
+def linear(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> _Linear:
+    """Where each output pixel of an axis lies between two pixels of the input."""
     at = _positions(size, out, align_corners, half_pixel_centers)
     floor = np.floor(at)
     lower = np.maximum(floor, 0).astype(np.intp)
@@ -89,7 +91,7 @@ def resize_bilinear(images: Array, height: int, width: int, align_corners: bool,
     for axis, out in axes:
         size = images.shape[axis]
         if size != out:
-            result = _between(result, axis, _linear(size, out, align_corners, half_pixel_centers))
+            result = _between(result, axis, linear(size, out, align_corners, half_pixel_centers))
     return result
 
 
@@ -99,7 +101,7 @@ def ResizeBilinear(*, align_corners: bool = False, half_pixel_centers: bool = Fa
 
     def run(images: Array, size: Array) -> Any:
         check_images("ResizeBilinear", images)
-        height, width = _output_size("ResizeBilinear", size, images)
+        height, width = output_size("ResizeBilinear", size, images)
         wide = images.astype(_F, copy=False)
         return resize_bilinear(wide, height, width, align_corners, half_pixel_centers)
 
@@ -122,7 +124,7 @@ def ResizeNearestNeighbor(*, align_corners: bool = False, half_pixel_centers: bo
 
     def run(images: Array, size: Array) -> Any:
         check_images("ResizeNearestNeighbor", images)
-        height, width = _output_size("ResizeNearestNeighbor", size, images)
+        height, width = output_size("ResizeNearestNeighbor", size, images)
         rows = _nearest(images.shape[1], height, align_corners, half_pixel_centers)
         columns = _nearest(images.shape[2], width, align_corners, half_pixel_centers)
         return images.take(rows, 1).take(columns, 2)
@@ -185,7 +187,7 @@ def ResizeBicubic(*, align_corners: bool = False, half_pixel_centers: bool = Fal
 
     def run(images: Array, size: Array) -> Any:
         check_images("ResizeBicubic", images)
-        height, width = _output_size("ResizeBicubic", size, images)
+        height, width = output_size("ResizeBicubic", size, images)
         result = images.astype(_F, copy=False)
         result = _weighted(result, 1, cubic(images.shape[1], height, align_corners, half_pixel_centers))
         return _weighted(result, 2, cubic(images.shape[2], width, align_corners, half_pixel_centers))
@@ -209,7 +211,7 @@ def _area(size: int, out: int, align_corners: bool) -> Taps:
 def ResizeArea(*, align_corners: bool = False) -> Kernel:
     def run(images: Array, size: Array) -> Any:
         check_images("ResizeArea", images)
-        height, width = _output_size("ResizeArea", size, images)
+        height, width = output_size("ResizeArea", size, images)
         result = _weighted(images.astype(_F, copy=False), 1, _area(images.shape[1], height, align_corners))
         return _weighted(result, 2, _area(images.shape[2], width, align_corners))
 
@@ -278,7 +280,7 @@ def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = Tru
 
     def run(images: Array, size: Array, scale: Array, translation: Array) -> Any:
         check_images("ScaleAndTranslate", images)
-        height, width = _output_size("ScaleAndTranslate", size, images)
+        height, width = output_size("ScaleAndTranslate", size, images)
         if scale.shape != (2,) or translation.shape != (2,) or not (scale > 0).all():
             raise ValueError(
                 "ScaleAndTranslate needs two positive scales and two translations (of height and width), found "
@@ -306,7 +308,7 @@ def ResizeBilinearGrad(*, T: DType, align_corners: bool = False, half_pixel_cent
         result = grads
         for axis in (1, 2):
             size, out = original_image.shape[axis], grads.shape[axis]
-            lower, upper, fraction = _linear(size, out, align_corners, half_pixel_centers)
+            lower, upper, fraction = linear(size, out, align_corners, half_pixel_centers)
             moved = np.moveaxis(result, axis, 0)
             total = np.zeros((size, *moved.shape[1:]), T.numpy if T.number == DOUBLE.number else _F)
             share = fraction.reshape(-1, 1, 1, 1)
@@ -325,7 +327,7 @@ def ResizeNearestNeighborGrad(*, T: DType, align_corners: bool = False, half_pix
 
     def run(grads: Array, size: Array) -> Any:
         check_images("ResizeNearestNeighborGrad", grads)
-        height, width = _output_size("ResizeNearestNeighborGrad", size, grads)
+        height, width = output_size("ResizeNearestNeighborGrad", size, grads)
         result = grads
         for axis, original in ((1, height), (2, width)):
             index = _nearest(original, grads.shape[axis], align_corners, half_pixel_centers)
