@@ -201,3 +201,26 @@ def test_what_is_never_done_exists_and_is_done_by_no_kernel() -> None:
     ):
         assert is_pipeline(op), op
         assert op in names
+
+
+def test_what_gives_nothing_to_feed_is_refused_without_saying_so(tmp_path: Path) -> None:
+    def build() -> None:
+        writer = tf.raw_ops.SummaryWriter()
+        tf.raw_ops.WriteScalarSummary(writer=writer, step=tf.constant(1, tf.int64), tag="a", value=1.0, name="write")
+        tf.raw_ops.Abort(name="abort")
+
+    model = gr.load(saved(tmp_path, build), engine="numpy")
+    for name, what in (("abort", "end the process"), ("write", "write a file of events")):
+        with pytest.raises(gr.PermissionDenied, match=rf"would {what}.*; fetch tensors that don't need it$"):
+            model.run(name)
+
+
+def test_an_element_that_may_be_missing_is_fed_as_its_value(tmp_path: Path) -> None:
+    def build() -> None:
+        iterator = tf.data.make_one_shot_iterator(tf.data.Dataset.range(3))
+        tf.add(tf.data.experimental.get_next_as_optional(iterator).get_value(), 1, name="out")
+
+    model = gr.load(saved(tmp_path, build), engine="numpy")
+    with pytest.raises(gr.FeedError, match=r"feed what they produce: 'OptionalGetValue:0' \(int64 \[\], of Opt"):
+        model.run("out")
+    assert model.run("out", {"OptionalGetValue:0": 4}) == 5

@@ -46,7 +46,7 @@ def _message_class(source: bytes, message_type: bytes, state: RunState) -> Any:
         described = descriptor_pb2.FileDescriptorSet.FromString(data)
         pool = descriptor_pool.DescriptorPool()
         for file_proto in described.file:
-            pool.Add(file_proto)  # type: ignore[no-untyped-call]
+            pool.Add(file_proto)
         return message_factory.GetMessageClass(pool.FindMessageTypeByName(message_type.decode()))
     except (DecodeError, TypeError, KeyError) as error:
         raise ValueError(f"descriptor_source doesn't describe {message_type.decode()!r}: {error}") from error
@@ -181,8 +181,8 @@ def EncodeProto(
         found = []
         for row in range(int(np.prod(lead))):
             message = message_class()
-            for field, counts, value in columns:
-                _set(message, field, value[row, : counts[row]].tolist())
+            for field, lengths, value in columns:
+                _set(message, field, value[row, : lengths[row]].tolist())
             found.append(message.SerializeToString())
         return strings_of(found, lead)
 

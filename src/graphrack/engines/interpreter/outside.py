@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from graphrack.errors import FeedError, PermissionDenied
+from graphrack.formats import op_table
 from graphrack.formats.dtypes import RESOURCE, VARIANT
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.index import GraphIndex
@@ -52,6 +53,7 @@ _PIPELINE = re.compile(
     r".*Dataset.*|.*Iterator.*|.*Queue(V2)?|Queue.*|.*Reader(V2)?|Reader[A-Z].*|RecordInput|Barrier.*"
     r"|(OrderedMap|Map)?(Stage|Unstage|UnstageNoKey|StagePeek|Peek|StageSize|Size|Clear|IncompleteSize)|StageClear"
 )
+_OF_OPTIONALS = frozenset(("OptionalGetValue", "OptionalHasValue"))
 _NOT_PIPELINE = frozenset(("Size", "InitializeTableFromDataset"))
 
 
@@ -71,6 +73,9 @@ def check_pipelines(
     pipeline = {node.name: node for node in nodes if is_pipeline(node.op) and node.op not in NEVER}
     if not pipeline:
         return
+    for node in nodes:  # an element that an iterator may not have is part of it until its value is taken
+        if node.op in _OF_OPTIONALS and any(source in pipeline for source, _ in inputs[node.name]):
+            pipeline[node.name] = node
     wanted = [f for f in fetches if not isinstance(f, str) and f.op in pipeline and f not in fed]
     for node in nodes:
         if node.name not in pipeline:
@@ -97,11 +102,17 @@ def check_pipelines(
 def refuse(never: Mapping[str, Sequence[str]]) -> PermissionDenied:
     """The error for nodes of ops in `NEVER`, given by op."""
     shown = "; ".join(f"{op} ({', '.join(map(repr, names[:3]))}) would {NEVER[op]}" for op, names in never.items())
-    first = next(iter(never.values()))[0]
+    computed = [f"'{names[0]}:0'" for op, names in never.items() if _gives_values(op)]
+    feeding = f"feed what it computes ({', '.join(computed)}), or " if computed else ""
     return PermissionDenied(
-        f"the graph would do what graphrack never does: {shown}; feed what it computes ('{first}:0'), or fetch tensors "
-        "that don't need it"
+        f"the graph would do what graphrack never does: {shown}; {feeding}fetch tensors that don't need it"
     )
+
+
+def _gives_values(op: str) -> bool:
+    """Whether an op has an output that could be fed: one that is no handle."""
+    definition = op_table.op_def(op)
+    return definition is not None and any(output.type != RESOURCE.number for output in definition.output_arg)
 
 
 def permission(nodes: Mapping[str, Sequence[str]], words: Mapping[str, str]) -> str:
