@@ -36,7 +36,7 @@ def main() -> None:
     if chosen and arguments.page:
         parser.error("--page measures nothing: name no case with it")
     WORK.mkdir(exist_ok=True)
-    results = {}
+    results, failures = {}, []
     for case in () if arguments.page else ALL:
         if chosen and case.name not in chosen:
             continue
@@ -44,7 +44,9 @@ def main() -> None:
         try:
             measured = measuring.measure(case, WORK)
         except measuring.Failed as failure:
-            sys.exit(f"{failure}\nNothing is reported.")
+            print(failure, file=sys.stderr, flush=True)
+            failures.append(case.key)
+            continue
         measured.conditions = page.conditions()
         measuring.keep(case, measured, WORK)
         results[case.key] = measured
@@ -52,6 +54,8 @@ def main() -> None:
             print(page.section(case, measured), flush=True)
     for section in network_tables.sections(results):
         print(section)
+    if failures:
+        sys.exit(f"failed, and not reported: {', '.join(failures)}; the page is left as it is")
     if not chosen:
         page.write({case.key: found for case in ALL if (found := measuring.kept(case, WORK)) is not None})
 

@@ -113,12 +113,9 @@ def _answers(cases: Sequence[Case], checkpoints: Sequence[Case], results: Result
             + table(head, rows(checkpoints, CHECKPOINT_SIDES, "answer", ANSWER_AIM))
         )
     parts.append(opened)
-    ready = [
-        f"{label(case)} {number(median * 1e3)}"
-        for case in cases
-        if (median := results[case.key].median(AUTO.name, "ready")) is not None
-    ]
-    parts.append(f"All of it compiled, from the start of opening (ms, graphrack): {', '.join(ready)}.")
+    sides = (AUTO, AUTO_AGAIN)
+    ready = [[label(case), *_cells(results[case.key], sides, "ready", 1e3)] for case in cases]
+    parts.append(table(["until all is compiled (ms)", *(s.title for s in sides)], ready))
     return _section(_ANSWER, *parts)
 
 
