@@ -7,15 +7,24 @@ SOURCES := pyproject.toml
 # PYTHONDONTWRITEBYTECODE is set.
 COMPILE := @$(BIN)/python -m compileall -q src
 
-.PHONY: demo test lint bench protos clean
+RECORDED := build/recorded
+
+.PHONY: demo test test-without-tensorflow lint bench protos clean
 
 # The demo needs no TensorFlow; tests and benchmarks do: it is their judge.
 demo: $(VENV)/demo.stamp
 	$(COMPILE)
 	$(BIN)/python examples/demo.py
 
+# What TensorFlow gives in these is kept, and then replayed where it can't be imported.
 test: $(VENV)/test.stamp
-	$(BIN)/pytest -n 2 --dist loadfile
+	rm -rf $(RECORDED)
+	GRAPHRACK_RECORD=$(RECORDED) $(BIN)/pytest -n 2 --dist loadfile
+	$(MAKE) test-without-tensorflow
+
+test-without-tensorflow: $(VENV)/test.stamp
+	test -d $(RECORDED) || GRAPHRACK_RECORD=$(RECORDED) $(BIN)/pytest -n 2 --dist loadfile tests/ops tests/endtoend
+	GRAPHRACK_REPLAY=$(RECORDED) $(BIN)/pytest -n 2 tests/without_tensorflow tests/fixtures
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
@@ -42,4 +51,4 @@ $(VENV)/%.stamp: $(SOURCES) $(VENV)/venv.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-output benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RECORDED) demo-output benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis

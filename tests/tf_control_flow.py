@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from recording import Run, record_opened
 from tf_models import session
 
 import graphrack as gr
@@ -39,6 +40,8 @@ def judge(
         else:
             tf.train.export_meta_graph(str(tmp_path / "m.meta"), graph=sess.graph)
         expected = [sess.run(names, feed) for feed in feeds]
+    runs = [Run(names, feed, values) for feed, values in zip(feeds, expected, strict=True)]
+    record_opened(tmp_path / "m.meta", runs=runs, rtol=1e-5, atol=1e-6)
     model = gr.load(tmp_path / "m.meta")
     for feed, values in zip(feeds, expected, strict=True):
         for found, value, name in zip(model.run(names, feed), values, names, strict=True):

@@ -130,7 +130,11 @@ def initialize(instance: Instance) -> None:
 
 def _table_initializers(instance: Instance) -> list[str]:
     meta_graph = instance.graph.meta_graph
-    if meta_graph is None or "table_initializer" not in meta_graph.collection_def:
+    if meta_graph is None:  # a GraphDef, which has no collections
+        from graphrack.graph.freeze import table_initializers
+
+        return table_initializers(instance.graph.index.nodes, instance.graph.index.nodes)
+    if "table_initializer" not in meta_graph.collection_def:
         return []
     names = (parse_tensor(name).op for name in meta_graph.collection_def["table_initializer"].node_list.value)
     return [name for name in dict.fromkeys(names) if name in instance.graph.index.nodes]

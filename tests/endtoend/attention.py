@@ -185,7 +185,7 @@ def causal_language_model() -> Graph:
     return Graph([{tokens: integers(10, 2, 6)}, {tokens: integers(10, 3, 4)}], [logits, drawn, perplexity], train)
 
 
-@graph()
+@graph(odd=("one", "none", "nan"))
 def set_of_points_with_attention_pooling() -> Graph:
     x = tf.placeholder(tf.float32, [None, 5, 3], name="points")
     net = dense(dense(x, 8, tf.nn.swish), 6)

@@ -31,7 +31,7 @@ def logistic_regression() -> Graph:
     return Graph(feeds, [p, loss, hessian], tf.train.GradientDescentOptimizer(0.5).minimize(loss), steps=10)
 
 
-@graph()
+@graph(odd=("one", "none", "nan"))
 def softmax_regression() -> Graph:
     x, y = tf.placeholder(tf.float32, [None, 6], name="x"), tf.placeholder(tf.float32, [None, 3], name="y_")
     w, b = tf.Variable(tf.zeros([6, 3])), tf.Variable(tf.zeros([3]))
@@ -198,7 +198,7 @@ def game_of_life() -> Graph:
     return Graph({board: integers(2, 7, 7)}, [after, packed, tf.where(tf.equal(after, 1))])
 
 
-@graph()
+@graph(odd=("one", "none", "nan"))
 def newtons_method_and_numeric_functions() -> Graph:
     x = tf.placeholder(tf.float64, [None], name="x")
     root = tf.while_loop(

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf2
 import tensorflow.compat.v1 as tf
 from endtoend.layers import integers, normal, uniform
+from recording import Call, record_opened
 from tf_models import session
 
 import graphrack as gr
@@ -43,10 +44,14 @@ def judge(module: Any, folder: Path, feeds: dict[str, dict[str, Any]], signature
     """Saves; then each signature, in order, by TensorFlow's loader and by graphrack."""
     tf2.saved_model.save(module, str(folder), signatures=signatures)
     loaded = tf2.saved_model.load(str(folder))
-    model = gr.load(folder)
+    calls = []
     for signature, values in feeds.items():
         expected = loaded.signatures[signature](**{k: tf2.constant(v) for k, v in values.items()})
-        same(model(values, signature=signature), expected)
+        calls.append(Call(signature, values, {key: np.asarray(value) for key, value in expected.items()}))
+    record_opened(folder, calls=calls, rtol=1e-4, atol=1e-5)
+    model = gr.load(folder)
+    for call in calls:
+        same(model(call.inputs, signature=call.signature), call.outputs)
     return model
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from ops.harness import Refused, build, by_graphrack, check, compare
+from comparing import compare
+from ops.harness import Refused, build, by_graphrack, check
 
 LAST = {4: "NHWC", 5: "NDHWC"}
 FIRST = {4: "NCHW", 5: "NCDHW"}
@@ -45,7 +46,7 @@ def check_both_formats(op_name: str, images: tuple[str, ...], *, gives_image: bo
     with tf.Graph().as_default() as graph:
         _, _, feeds = build(op_name, {**moved, "data_format": FIRST[rank]})
         data = graph.as_graph_def().SerializeToString()
-    found = by_graphrack(data, feeds)
+    found = by_graphrack(data, feeds, op_name)
     if isinstance(expected, Refused):
         assert isinstance(found, Refused), f"{op_name}: {expected}; graphrack gave {found}"
         return

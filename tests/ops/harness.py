@@ -8,15 +8,21 @@ the op wants a tensor, a constant. Where TensorFlow refuses, graphrack must refu
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from comparing import compare
+from recording import Refusal, Run, record
 
 from graphrack.errors import GraphrackError
 from graphrack.formats.protos import graph_pb2
 from graphrack.formats.tensor import attr_value, tensor_from_proto
 from graphrack.ops import registry
+
+JUDGED: Counter[str] = Counter()
+"""How many cases have been compared, refused by both, and not even built by TensorFlow."""
 
 REFUSALS = (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError, GraphrackError)
 
@@ -95,7 +101,14 @@ def by_tensorflow(
                 return data, feeds, Refused(error)
 
 
-def by_graphrack(data: bytes, feeds: dict[str, Any]) -> Any:
+def by_graphrack(data: bytes, feeds: dict[str, Any], kind: str = "") -> Any:
+    """As `run_kernels`, for a test that compares in a way of its own."""
+    found = run_kernels(data, feeds)
+    record(data, [_run(feeds, found, None)], kind=kind)
+    return found
+
+
+def run_kernels(data: bytes, feeds: dict[str, Any]) -> Any:
     """The outputs of the node named `op`, or `Refused`; kernels run as they are, without a plan."""
     graph = graph_pb2.GraphDef.FromString(data)
     nodes = {node.name: node for node in graph.node}
@@ -144,29 +157,6 @@ def by_graphrack(data: bytes, feeds: dict[str, Any]) -> Any:
             return Refused(error)
 
 
-def tolerance(dtype: np.dtype[Any], rtol: float | None, atol: float | None) -> tuple[float, float]:
-    """Comparison bounds: exact for what is exact, a few units in the last place for what is rounded."""
-    size = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1e-5, "complex64": 1e-5}.get(str(dtype), 1e-10)
-    return size if rtol is None else rtol, size if atol is None else atol
-
-
-def compare(found: Any, expected: Any, rtol: float | None = None, atol: float | None = None, note: str = "") -> None:
-    """Asserts equal dtype, shape and value; NaN equals NaN."""
-    expected = np.asarray(expected, dtype=object) if isinstance(expected, bytes) else np.asarray(expected)
-    assert isinstance(found, (np.ndarray, np.generic)), f"{note}: {type(found)} is no array"
-    if found.dtype.names and not expected.dtype.names:  # a session gives quantized values as plain integers
-        found = np.asarray(found).view(found.dtype[0])
-    assert found.shape == expected.shape, f"{note}: shape {found.shape}, TensorFlow's {expected.shape}"
-    assert found.dtype == expected.dtype, f"{note}: dtype {found.dtype}, TensorFlow's {expected.dtype}"
-    if expected.dtype.kind in "biuO" or expected.dtype.names:
-        np.testing.assert_array_equal(found, expected, err_msg=note)
-        return
-    rtol, atol = tolerance(expected.dtype, rtol, atol)
-    if expected.dtype.kind == "V" or expected.dtype.itemsize < 4:
-        found, expected = np.asarray(found).astype(np.float32), expected.astype(np.float32)
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True, err_msg=note)
-
-
 def check(
     op_name: str,
     *,
@@ -191,13 +181,17 @@ def check(
         misspelled = "unexpected keyword argument" in str(expected.error)
         assert not misspelled, f"{note}: TensorFlow's function has other argument names: {expected}"
         assert refused is not False, f"{note}: TensorFlow can't build it: {expected}"
+        JUDGED["not built"] += 1
         return expected  # a graph that can't be built reaches nobody
-    found = by_graphrack(data, feeds)
+    record(data, [_run(feeds, expected, outputs)], rtol, atol, op_name)
+    found = run_kernels(data, feeds)
     if isinstance(expected, Refused):
         assert refused is not False, f"{note}: TensorFlow {expected}"
         assert isinstance(found, Refused), f"{note}: TensorFlow {expected}; graphrack gave {found}"
+        JUDGED["refused"] += 1
         return expected
     assert refused is not True, f"{note}: TensorFlow gave {expected}"
+    JUDGED["compared"] += 1
     assert not isinstance(found, Refused), f"{note}: graphrack {found}; TensorFlow gave {_brief(expected)}"
     if expected is None:
         return []
@@ -206,6 +200,13 @@ def check(
         if outputs is None or i in outputs:
             compare(ours, theirs, rtol, atol, f"{note} output {i}")
     return expected
+
+
+def _run(feeds: dict[str, Any], expected: Any, outputs: list[int] | None) -> Run:
+    if isinstance(expected, list):
+        values = [v if outputs is None or i in outputs else None for i, v in enumerate(expected)]
+        return Run([f"op:{i}" for i in range(len(expected))], feeds, values)
+    return Run(["op"], feeds, Refusal(str(expected.error)) if isinstance(expected, Refused) else [None])
 
 
 def _brief(value: Any) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from ops.harness import REFUSALS, Refused, compare
+from comparing import compare
+from ops.harness import REFUSALS, Refused
+from recording import Refusal, Run, record
 
 from graphrack.errors import UninitializedError
 from graphrack.formats.dtypes import dtype_of
@@ -123,6 +125,8 @@ def sessions(
     runs: int = 1,
     feeds: dict[str, Any] | None = None,
     prepare: tuple[str, ...] = (),
+    rtol: float | None = None,
+    atol: float | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """What TensorFlow and graphrack give in consecutive runs of what `build` makes.
 
@@ -130,6 +134,7 @@ def sessions(
         build: makes the graph; gives the tensors and operations to fetch.
         feeds: arrays by tensor name.
         prepare: operations that are run once before (initialisers).
+        rtol, atol: bounds that the comparison will have, for what is recorded.
 
     Returns:
         TensorFlow's and graphrack's: for each run a list of values, or `Refused`.
@@ -147,15 +152,23 @@ def sessions(
                     theirs.append(session.run(fetches, feeds))
                 except (tf.errors.OpError, ValueError) as error:
                     theirs.append(Refused(error))
+    names = [f.name for f in fetches]
+    prepared = [Run(prepare, {}, [None] * len(prepare))] if prepare else []
+    record(data, [*prepared, *(Run(names, feeds, recorded(values)) for values in theirs)], rtol, atol)
     kernels = Kernels(data)
     kernels.run(list(prepare))
     ours: list[Any] = []
     for _ in range(runs):
         try:
-            ours.append(kernels.run([f.name for f in fetches], feeds))
+            ours.append(kernels.run(names, feeds))
         except REFUSALS as error:
             ours.append(Refused(error))
     return theirs, ours
+
+
+def recorded(values: Any) -> Any:
+    """What a run gave, as it is recorded."""
+    return Refusal(str(values.error)) if isinstance(values, Refused) else values
 
 
 def check_sessions(
@@ -170,7 +183,7 @@ def check_sessions(
     note: str = "",
 ) -> list[Any]:
     """Asserts that both give the same in each run, or that both refuse; gives TensorFlow's values."""
-    theirs, ours = sessions(build, runs, feeds, prepare)
+    theirs, ours = sessions(build, runs, feeds, prepare, rtol, atol)
     for i, (expected, found) in enumerate(zip(theirs, ours, strict=True)):
         where = f"{note} run {i}"
         assert isinstance(expected, Refused) is refused, f"{where}: TensorFlow {expected}"

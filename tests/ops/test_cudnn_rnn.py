@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf2
+from recording import Run, record
 
-from graphrack.formats.dtypes import FLOAT, INT32
+from graphrack.formats.dtypes import FLOAT, INT32, from_numpy
+from graphrack.formats.protos import graph_pb2
 from graphrack.ops import registry
 
 UNITS, INPUTS, BATCH, STEPS = 3, 5, 4, 6
@@ -21,7 +23,29 @@ def kernel(name: str, **attributes: Any) -> Any:
     op = registry.lookup(name)
     assert op is not None
     given = {k: v.encode() if isinstance(v, str) else v for k, v in attributes.items()}
-    return op.bind("node", {"T": FLOAT, "S": INT32, **given}, {})
+    bound = op.bind("node", {"T": FLOAT, "S": INT32, **given}, {})
+
+    def run(*inputs: Any) -> Any:
+        found = bound(*inputs)
+        outputs = [found] if isinstance(found, np.ndarray) else found
+        record(graph(name, given, inputs), [Run([f"op:{i}" for i in range(len(outputs))],
+               {f"x{i}:0": value for i, value in enumerate(inputs)}, outputs)], 1e-5, 1e-5, name)  # fmt: skip
+        return found
+
+    return run
+
+
+def graph(name: str, attributes: dict[str, Any], inputs: Sequence[Any]) -> bytes:
+    """A GraphDef of that one op."""
+    made = graph_pb2.GraphDef()
+    for i, value in enumerate(inputs):
+        placeholder = made.node.add(name=f"x{i}", op="Placeholder")
+        placeholder.attr["dtype"].type = from_numpy(np.asarray(value).dtype).number
+    node = made.node.add(name="op", op=name, input=[f"x{i}" for i in range(len(inputs))])
+    for key, value in {"T": FLOAT, "S": INT32, **attributes}.items():
+        kind = {bool: "b", int: "i", float: "f", bytes: "s"}.get(type(value), "type")
+        setattr(node.attr[key], kind, value.number if kind == "type" else value)
+    return made.SerializeToString()
 
 
 def keras_layer(mode: str, weights: Sequence[Any], backwards: bool) -> Any:

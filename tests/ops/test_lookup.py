@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from comparing import compare
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ops.harness import Refused, compare
+from ops.harness import Refused
+from ops.session import recorded
+from recording import Run, record
 
 import graphrack as gr
 from graphrack.ops import registry
@@ -88,6 +91,10 @@ def both(tmp_path: Path, build: Callable[[], list[Any]], refused: Sequence[int] 
                     expected.append(session.run(step))
                 except tf.errors.OpError as error:
                     expected.append(Refused(error))
+    record(
+        (tmp_path / "graph.pb").read_bytes(),
+        [_run(step, theirs, ordered) for step, theirs in zip(steps, expected, strict=True)],
+    )
     model = gr.load(tmp_path / "graph.pb")
     for i, (step, theirs) in enumerate(zip(steps, expected, strict=True)):
         note = f"step {i}"
@@ -104,6 +111,14 @@ def both(tmp_path: Path, build: Callable[[], list[Any]], refused: Sequence[int] 
         for ours, other in zip(found, theirs, strict=True) if isinstance(step, list) else [(found, theirs)]:
             if other is not None:
                 compare(np.array(ours, object) if isinstance(ours, bytes) else ours, other, note=note)
+
+
+def _run(step: Any, values: Any, ordered: bool) -> Run:
+    if isinstance(values, Refused):
+        return Run([t.name for t in step] if isinstance(step, list) else [step.name], {}, recorded(values))
+    if isinstance(step, list):
+        return Run([t.name for t in step], {}, values if ordered else [None] * len(step))
+    return Run([step.name], {}, [values])
 
 
 def by_key(exported: list[Any]) -> list[Any]:

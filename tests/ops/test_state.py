@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from recording import Refusal, Run, record, record_opened
 from tf_models import session
 
 import graphrack as gr
@@ -31,6 +32,13 @@ def judge(tmp_path: Path, build: Callable[[], list[list[Any]]]) -> None:
                 expected.append(sess.run(fetches))
             except (tf.errors.OpError, ValueError) as error:
                 expected.append(error)
+    record(
+        (tmp_path / "g.pb").read_bytes(),
+        [
+            Run(fetches, {}, Refusal(str(values)) if isinstance(values, Exception) else values)
+            for fetches, values in zip(runs, expected, strict=True)
+        ],
+    )
     model = gr.load(tmp_path / "g.pb")
     for fetches, values in zip(runs, expected, strict=True):
         if isinstance(values, Exception):
@@ -139,7 +147,9 @@ def test_restore_ops_read_the_checkpoint_that_was_opened_for_them(tmp_path: Path
         tf.io.write_graph(sess.graph_def, str(tmp_path), "g.pb", as_text=False)
     model = gr.load(tmp_path / "g.pb")
     model.restore(tmp_path / "c")
-    np.testing.assert_array_equal(model.variables["v"], values if form == "Restore" else values[:, 1:3])
+    wanted = values if form == "Restore" else values[:, 1:3]
+    np.testing.assert_array_equal(model.variables["v"], wanted)
+    record_opened(tmp_path / "g.pb", restore="c", variables={"v": wanted})
 
 
 @pytest.mark.parametrize("form", ["SaveV2", "SaveSlices", "Save"])
@@ -157,6 +167,7 @@ def test_save_ops_write_what_tensorflow_reads(tmp_path: Path, form: str) -> None
             tf.identity(prefix, name="save/control_dependency")
             tf.no_op(name="save/restore_all")
         tf.io.write_graph(sess.graph_def, str(tmp_path), "g.pb", as_text=False)
+    record_opened(tmp_path / "g.pb", saved={"w": [[1, 2], [3, 4]]} if form == "Save" else {})
     gr.load(tmp_path / "g.pb").save(tmp_path / "out")
     reader = gr.Checkpoint(tmp_path / "out")
     part = reader.read_slice("w", "2 4 -:2,2") if form != "Save" else reader["w"]

@@ -37,7 +37,7 @@ from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex,
 from graphrack.graph.names import TensorName, parse_input
 from graphrack.graph.scope import functions_of
 
-__all__ = ["MAX_BYTES", "Frozen", "check_size", "freeze"]
+__all__ = ["MAX_BYTES", "Frozen", "check_size", "freeze", "table_initializers"]
 
 MAX_BYTES = (1 << 31) - 1
 """What a message of protobuf's may take."""
@@ -114,7 +114,7 @@ def freeze(
 
     nodes = take_known_branches(index.nodes, outputs, known, index.library, ops)
     gates = Gates(nodes)
-    initializers = _table_initializers(nodes, _needed(nodes, outputs, gates))
+    initializers = table_initializers(nodes, _needed(nodes, outputs, gates))
     kept = _needed(nodes, [*outputs, *initializers], gates)
     _check_values(nodes, kept, values)
     freezer = _Freezer(index, values, ops)
@@ -199,7 +199,7 @@ def _controls(nodes: Mapping[str, NodeDef], node: NodeDef, gates: Gates) -> list
     return kept
 
 
-def _table_initializers(nodes: Mapping[str, NodeDef], kept: Mapping[str, Any]) -> list[str]:
+def table_initializers(nodes: Mapping[str, NodeDef], kept: Mapping[str, Any]) -> list[str]:
     """The operations that fill the tables among the kept nodes, from something else than a checkpoint."""
     found = []
     for node in nodes.values():
