@@ -211,7 +211,7 @@ def _channel_ranges(input: Array, input_min: Array, input_max: Array) -> tuple[A
 
 
 @specialized("RequantizationRangePerChannel", outputs=2)
-def RequantizationRangePerChannel(*, T: DType, clip_value_max: float) -> Kernel:
+def RequantizationRangePerChannel(*, T: DType = QINT32, clip_value_max: float) -> Kernel:
     """One range for all channels, the greatest that any of them uses."""
     grid = Grid(T)
     scale = F(1) / F(2.0**31)
@@ -228,7 +228,7 @@ def RequantizationRangePerChannel(*, T: DType, clip_value_max: float) -> Kernel:
 
 
 @specialized("RequantizePerChannel", outputs=3)
-def RequantizePerChannel(*, T: DType, out_type: DType = QUINT8) -> Kernel:
+def RequantizePerChannel(*, T: DType = QINT32, out_type: DType = QUINT8) -> Kernel:
     source, target = Grid(T), Grid(out_type)
     factor = F(127) if target.signed else F(255)
 
