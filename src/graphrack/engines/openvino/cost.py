@@ -39,7 +39,7 @@ _BYTE = 1 / 12e9
 _VALUE, _FUSED = 0.4e-9, 0.15e-9
 _SLOW = {
     **dict.fromkeys(("Exp", "Log", "Sqrt", "Rsqrt", "Elu", "Selu", "LeakyRelu", "Relu6", "Select", "SelectV2"), 1.5e-9),
-    **dict.fromkeys(("Sin", "Cos", "Tanh", "Sigmoid", "Softmax", "LogSoftmax", "Softplus", "Softsign"), 5e-9),
+    **dict.fromkeys(("Sin", "Cos", "Tanh", "Sigmoid", "Softmax", "Softplus", "Softsign"), 5e-9),
     **dict.fromkeys(("Erf", "Pow"), 10e-9),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), 1e-9),
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), 5e-9),

@@ -11,6 +11,8 @@ Every op here is compared with TensorFlow over its attributes, shapes and specia
 - Arithmetic on integers other than what shapes are computed from; float to int casts (NaN, overflow).
 - ResizeNearestNeighbor with half-pixel centers: other choices at ties.
 - Grouped convolutions (an input of more channels than the filter has).
+- LogSoftmax: with a Transpose behind it, OpenVINO sums along the wrong axis.
+- ReverseV2 along several axes: its conversion has one.
 - Squeeze without dimensions: the result's rank has to be known.
 - Softplus, Log1p: their own kernels lose small results; Softplus is spelled out, see `frontend.py`.
 
@@ -99,6 +101,10 @@ def _some_axes(node: NodeDef, value: Value) -> bool:
     return bool(np.size(value(1)))
 
 
+def _one_axis(node: NodeDef, value: Value) -> bool:
+    return np.size(value(1)) == 1
+
+
 def _channels_last(node: NodeDef, value: Value) -> bool:
     return _attr(node, "data_format").s in (b"", b"NHWC")
 
@@ -140,7 +146,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Square", "Sqrt", "Rsqrt", "Exp", "Erf", "Log", "Sin", "Cos", "Reciprocal", "Inv"), Rule()),
     **dict.fromkeys(("Relu", "Relu6", "Elu", "Selu", "LeakyRelu", "Sigmoid", "Tanh", "Softsign", "Softplus"), Rule()),
     **dict.fromkeys(("Neg", "Abs", "Sign", "Floor", "Ceil", "Round", "Rint"), Rule()),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), Rule()),
+    "Softmax": Rule(),
     **dict.fromkeys(("RealDiv", "Div", "DivNoNan", "SquaredDifference", "Pow"), Rule()),
     **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum"), Rule(_NUMBERS, integers="shapes")),
     "FloorDiv": Rule(frozenset((INT32, INT64)), integers="shapes"),
@@ -159,7 +165,8 @@ RULES: dict[str, Rule] = {
     # What moves values about.
     **dict.fromkeys(("Identity", "StopGradient", "PreventGradient", "Pack", "ZerosLike", "OnesLike"), Rule(_ANY)),
     **dict.fromkeys(("Reshape", "Tile", "BroadcastTo"), Rule(_ANY, values=(1,))),
-    **dict.fromkeys(("ExpandDims", "Transpose", "ReverseV2"), Rule(_ANY, fixed=(1,))),
+    **dict.fromkeys(("ExpandDims", "Transpose"), Rule(_ANY, fixed=(1,))),
+    "ReverseV2": Rule(_ANY, fixed=(1,), check=_one_axis),
     "Squeeze": Rule(_ANY, check=_named_dimensions),
     "ConcatV2": Rule(_ANY, fixed=(-1,)),
     "Concat": Rule(_ANY, fixed=(0,)),
