@@ -74,7 +74,7 @@ def in_turn(sides: dict[str, Callable[[], Any]], restart: Callable[[str], None])
 
 def measured(name: str, style: str, engines: Sequence[str]) -> Iterator[Row]:
     """The rows of one graph: its inference, and its training step where it has one."""
-    from endtoend import harness
+    from endtoend import harness  # type: ignore[import-not-found]
 
     import graphrack as gr
 

@@ -78,7 +78,8 @@ def within(name: str, indices: Array, limit: int) -> None:
     if not indices.size or (not indices.ndim and 0 <= indices < limit):
         return
     # One reduction instead of two: negative numbers are huge when read as unsigned.
-    if np.maximum.reduce(indices.view(_UNSIGNED.get(indices.dtype, indices.dtype)), None) < limit:
+    unsigned = indices.view(_UNSIGNED[indices.dtype]) if indices.dtype in _UNSIGNED else indices
+    if np.maximum.reduce(unsigned, None) < limit:
         return
     flat = np.asarray(indices).reshape(-1)
     bad = int(np.flatnonzero((flat < 0) | (flat >= limit))[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import EllipsisType
 from typing import Any
 
@@ -12,7 +13,7 @@ from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
 _Index = tuple["slice | int | EllipsisType | None", ...]
-_Prepared = tuple[_Index, tuple[Array, ...]]
+_Prepared = tuple[Any, tuple[Array, Array, Array]]
 """An index, and what it was made of: begin, end and strides."""
 _Masks = tuple[int, int, int, int, int]
 
@@ -31,15 +32,19 @@ def StridedSlice(
     def strided_slice(input: Array, prepared: _Prepared) -> Array:
         return _part(input, prepared, masks)
 
-    return Prepared(strided_slice, slice(1, None), lambda *given: (strided_index(None, *given, masks), given))
+    return Prepared(strided_slice, slice(1, None), _prepared(masks))
 
 
 def _part(value: Array, prepared: _Prepared, masks: _Masks) -> Array:
-    index, given = prepared
+    index, (begin, end, strides) = prepared
     try:
         return value[index]
     except IndexError:
-        return value[strided_index(value.shape, *given, masks)]  # which tells what is wrong
+        return value[strided_index(value.shape, begin, end, strides, masks)]  # which tells what is wrong
+
+
+def _prepared(masks: _Masks) -> Callable[[Array, Array, Array], _Prepared]:
+    return lambda begin, end, strides: (strided_index(None, begin, end, strides, masks), (begin, end, strides))
 
 
 def strided_index(shape: tuple[int, ...] | None, begin: Array, end: Array, strides: Array, masks: _Masks) -> _Index:
@@ -111,8 +116,10 @@ def StridedSliceGrad(
         part[...] = dy
         return out
 
-    def prepare(shape: Array, *given: Array) -> tuple[list[int], _Prepared]:
-        return sizes("shape", shape), (strided_index(None, *given, masks), given)
+    index_of = _prepared(masks)
+
+    def prepare(shape: Array, begin: Array, end: Array, strides: Array) -> tuple[list[int], _Prepared]:
+        return sizes("shape", shape), index_of(begin, end, strides)
 
     return Prepared(strided_slice_grad, slice(None, 4), prepare)
 

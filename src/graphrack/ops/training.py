@@ -325,7 +325,7 @@ def ApplyAdagradDA() -> Update:
 
 def _shrunk(values: Array, threshold: Any) -> Array:
     """Each nearer to 0 by the threshold, and 0 if less than that away."""
-    out = np.abs(values)
+    out: Array = np.abs(values)
     out -= threshold
     out = np.maximum(out, values.dtype.type(0))
     out *= np.sign(values)

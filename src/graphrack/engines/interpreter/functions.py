@@ -132,7 +132,7 @@ class Functions:
         """
         named = self._named(node)
         if node.op in ("While", "StatelessWhile"):
-            return self._loop(*named, used)
+            return self._loop(named[0], named[1], used)
         if node.op == "For":
             return _for(self._function(named[0]), used)
         functions = [self._function(f, used) for f in named]

@@ -91,7 +91,8 @@ def elementwise(kernel: Any, inputs: Sequence[int], output: int, constants: Mapp
     a, b = inputs
     constant = constants.get(b)
     if isinstance(constant, (np.ndarray, np.generic)) and not constant.ndim and constant.dtype.kind in "biufc":
-        array, scalar = np.asarray(constant), constant[()]
+        array = np.asarray(constant)
+        scalar = array[()]
 
         def step(frame: Frame) -> None:
             x = frame[a]
