@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import is_, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -61,7 +63,7 @@ class Plan:
         "_fetches",
         "_places",
         "_result_slots",
-        "_shared_slots",
+        "_shared",
         "_steps",
         "_template",
         "feeds",
@@ -104,7 +106,9 @@ class Plan:
         self._result_slots = tuple(slot for slot in fetch_slots if slot is not None)
         # A fetch may come out as the very array of a constant, a variable or a feed (by an Identity, say).
         arrays = (s for s in constant_slots if isinstance(template[s], np.ndarray) and template[s].ndim)
-        self._shared_slots = (*(r.slot for r in reads), *feed_slots, *arrays)
+        shared = (*(r.slot for r in reads), *feed_slots, *arrays)
+        # Of two slots at least it gives a tuple.
+        self._shared = itemgetter(STATE_SLOT, STATE_SLOT, *shared)
 
     def run(self, feeds: Sequence[Any], values: dict[str, Any], state: RunState | None) -> list[Any]:
         """Runs it once.
@@ -208,7 +212,7 @@ class Plan:
         if isinstance(value, np.ndarray):
             if not value.ndim:
                 return value[()]
-            if self.writes or value.base is not None or any(value is frame[s] for s in self._shared_slots):
+            if self.writes or value.base is not None or any(map(is_, self._shared(frame), repeat(value))):
                 try:
                     return value.copy()
                 except MemoryError as error:  # a constant may be one value, repeated in no memory at all

@@ -105,6 +105,7 @@ class ClusterProgram:
         self.precision = precision
         self.failure = ""
         self._compiled: dict[Key, Executable] = {}
+        self._last: tuple[Sequence[Any], tuple[int, ...]] = ((), ())
         self._failed: set[tuple[int, ...]] = set()
         self._jobs: dict[Key, Job] = {}
         self._seen: dict[Key, int] = {}
@@ -123,11 +124,16 @@ class ClusterProgram:
         Attributes:
             inputs: arrays in C order, none of them empty, of the dtypes that `inputs` says and of shapes that
                 fit the nodes: what calls this has seen to that.
-            weights: arrays, the same ones from run to run as long as the model keeps its variables.
+            weights: arrays, the same ones from run to run as long as the model keeps its variables. A list of
+                them is never changed; the same list means the same weights.
             seconds: what the interpreter would take, roughly: where that is longer than compiling, or reading
                 what is in the cache, this waits for it.
         """
-        key = (tuple([a.ndim for a in inputs]), tuple(map(id, weights)))
+        known, ids = self._last
+        if known is not weights:
+            ids = tuple(map(id, weights))
+            self._last = weights, ids
+        key = (tuple([a.ndim for a in inputs]), ids)
         found = self._compiled.get(key)
         if found is None:
             found = self._missing(key, weights, seconds)

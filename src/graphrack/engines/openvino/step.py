@@ -95,8 +95,8 @@ class ClusterStep:
         self._declined: set[tuple[Any, ...]] = set()  # shapes for which the interpreter is as fast
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
-        self._last: list[Array] = []
-        self._last_shapes: tuple[Any, ...] | None = ()
+        self._last: tuple[list[Array], int | None] = ([], 0)
+        self._numbers: dict[tuple[Any, ...], int] = {(): 0}
         self._checked: dict[tuple[int, ...], list[Any]] = {}
 
     def __call__(self, frame: Frame) -> None:
@@ -123,16 +123,19 @@ class ClusterStep:
                 return None
             arrays.append(np.asarray(value, order="C"))
         weights = [frame[slot] for slot in self._weights]
-        if len(weights) != len(self._last) or not all(map(is_, weights, self._last)):
-            self._last_shapes = self._check_weights(weights)
-            self._last = weights
+        last, shapes = self._last
+        if len(weights) == len(last) and all(map(is_, weights, last)):
+            weights = last  # the very list, by which the program knows them again
+        else:
+            shapes = self._check_weights(weights)
+            self._last = weights, shapes
         inference = self._inference
-        if self._last_shapes is None:
+        if shapes is None:
             return None
         if inference is None:
             one = self.interface
             inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights, fluid=self.fluid)
-        key = (inference.key(arrays), self._last_shapes)
+        key = (inference.key(arrays), shapes)
         try:
             cost = self._costs[key]
         except KeyError:
@@ -152,8 +155,8 @@ class ClusterStep:
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
         return tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
 
-    def _check_weights(self, weights: Sequence[Any]) -> tuple[Any, ...] | None:
-        """The weights' shapes; None where OpenVINO can't take them."""
+    def _check_weights(self, weights: Sequence[Any]) -> int | None:
+        """A number for the weights' shapes, which are many; None where OpenVINO can't take them."""
         ids = tuple(map(id, weights))
         known = self._checked.get(ids)
         if known is None or any(ref() is not w for ref, w in zip(known, weights, strict=True)):
@@ -162,7 +165,7 @@ class ClusterStep:
             if len(self._checked) >= _MAX_WEIGHTS:
                 self._checked.clear()
             self._checked[ids] = [weakref.ref(w) for w in weights]
-        return tuple(w.shape for w in weights)
+        return self._numbers.setdefault(tuple([w.shape for w in weights]), len(self._numbers))
 
     def _estimate(self, key: Any, arrays: Sequence[Array], weights: Sequence[Array]) -> Cost | None:
         assert self._inference is not None
@@ -202,13 +205,13 @@ class ClusterStep:
         if not self._gains(cost):
             return False
         self._gain += cost.interpreter - cost.openvino
-        compiling = self._compiling + sum(w.nbytes for w in self._last) / 1e9
+        compiling = self._compiling + sum(w.nbytes for w in self._last[0]) / 1e9
         return bool(self.programs) or background.is_waiting() or self._gain >= _HOPE * compiling
 
     def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
         """What OpenVINO compiles: for ranks, and for the very shapes of what sizes and filters come from."""
         brought = tuple(arrays[i].shape for i in inference.brought)
-        key = (tuple([a.ndim for a in arrays]), brought, self._last_shapes if self.fluid else ())
+        key = (tuple([a.ndim for a in arrays]), brought, tuple([w.shape for w in weights]) if self.fluid else ())
         program = self.programs.get(key)
         if program is None:
             one = self.interface
