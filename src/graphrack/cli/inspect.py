@@ -49,7 +49,8 @@ def inspect(
         typer.Option("--fetch", metavar="NAME", help="What that run computes; the prediction if not given."),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="NAME", help="The engine of that run: auto, numpy or openvino.")
+        str,
+        typer.Option("--engine", metavar="NAME", help="The engine of that run: auto, numpy, openvino or tensorflow."),
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: everything, nothing shortened.")] = False,
 ) -> None:

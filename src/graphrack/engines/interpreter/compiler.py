@@ -159,7 +159,9 @@ class _Compiler(NodeCompiler):
         found = self.clusters.find(items, sections, self.done) if self.clusters is not None else []
         if not found:
             return items
-        taken = {node.name for cluster in found for node in cluster.nodes}
+        # Constants wait for nothing, but where a write may have to come between: what waits for them waits for that.
+        taken = set() if self.writes else set(self.done)
+        taken.update(node.name for cluster in found for node in cluster.nodes)
         return self.ordered([n for n in items if isinstance(n, NodeDef) and n.name not in taken], [*loops, *found])
 
     def item(self, item: Item) -> None:
@@ -275,8 +277,7 @@ class _Compiler(NodeCompiler):
 
     def frame_items(self, frame: LoopFrame, sections: Sections | None = None) -> None:
         """Compiles the nodes and loops of a frame, in an order; in a loop, each into its section."""
-        ranks = self.sections(frame) if sections is not None and self.clusters is not None else None
-        for item in self.arranged(frame.nodes, frame.children, ranks):
+        for item in self.arranged(frame.nodes, frame.children, sections):
             if sections is not None:
                 self.steps = sections.of(item)
             if isinstance(item, LoopFrame):

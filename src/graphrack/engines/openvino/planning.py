@@ -71,6 +71,8 @@ class Clusters:
                 continue
             colors[item.name] = (context, rank, writers)
         found = []
+        if not compiler.writes:
+            items = [item for item in items if not (isinstance(item, NodeDef) and item.name in done)]
         for cluster in find_clusters(items, compiler.work, compiler.fed, colors):
             if self._is_worth(cluster):
                 found.append(cluster)
