@@ -35,7 +35,9 @@ def fed(value: Any, dtype: Any = None, shape: Any = None) -> Any:
     array = np.asarray(value) if dtype is None else np.asarray(value).astype(dtype)
     if array.dtype.kind in "US":
         array = np.array([v.encode() if isinstance(v, str) else v for v in array.ravel()], object).reshape(array.shape)
-    placeholder = tf.placeholder(tf.string if array.dtype.hasobject else tf.as_dtype(array.dtype), shape)
+    # What is fed waits for nothing: a node that takes it must have the control inputs itself.
+    with tf.control_dependencies(None):
+        placeholder = tf.placeholder(tf.string if array.dtype.hasobject else tf.as_dtype(array.dtype), shape)
     _FEEDS.append((placeholder, array))
     return placeholder
 

@@ -246,7 +246,6 @@ def _variables(resource: bool) -> Any:
             tf.get_variable("n", initializer=np.int32(0), trainable=False),
         )
         local = tf.get_local_variable("local", initializer=np.ones(2))
-    # Of assignments one after the other the last value alone is compared: TensorFlow's optimizer merges reads.
     steps = [tf.group(tf.assign_add(v, fed([1.0, 2.0, 3.0], shape=[3])))]
     with tf.control_dependencies(steps):
         steps.append(tf.group(tf.assign_sub(v, fed([0.5, 0.5, 0.5], shape=[3]))))

@@ -1,4 +1,4 @@
-"""`tf.train`, `tf.losses`, `tf.metrics`, `tf.initializers`, `tf.random`, `tf.distributions`, `tf.summary`, `tf.debugging`.
+"""`tf.train`, `tf.losses`, `tf.initializers`, `tf.random`, `tf.distributions`, `tf.summary`, `tf.debugging`.
 
 Every public function has a program that TensorFlow and graphrack run: training steps one after the other.
 """
@@ -204,64 +204,6 @@ losses.build(
 losses.build("get_total_loss", lambda: [tf.losses.mean_squared_error(fed(X), fed(Y)), tf.losses.get_total_loss()])
 
 
-class _Metrics(Programs):
-    """Programs that fetch the update alone, whose value is the metric's: nothing orders it and the other output."""
-
-    def __call__(self, name: str, *args: Any, **kwargs: Any) -> None:
-        super().__call__(name, *args, use=lambda f, *a, **k: f(*a, **k)[1], options=MANY, **kwargs)
-
-
-MANY = {"runs": 3, "gradients": False}
-metrics = _Metrics(tf.metrics, {})
-TRUE, GUESS = LABELS > 0, random.integers(0, 3, 5) > 0
-SCORES = random.uniform(0, 1, (5,)).astype(np.float32)
-GUESSES = random.integers(0, 3, 5)
-NUMBERS = X.astype(np.float32)
-ROW_WEIGHTS = WEIGHTS[:, 0].astype(np.float32)
-TOP = random.normal(size=(5, 4)).astype(np.float32)
-for weights in (None, ROW_WEIGHTS):
-    metrics("accuracy", LABELS, GUESSES, weights)
-    for name in ("false_negatives", "false_positives", "precision", "recall", "true_negatives", "true_positives"):
-        metrics(name, TRUE, GUESS, weights)
-    for name in (
-        "false_negatives_at_thresholds", "false_positives_at_thresholds", "precision_at_thresholds",
-        "recall_at_thresholds", "true_negatives_at_thresholds", "true_positives_at_thresholds",
-    ):  # fmt: skip
-        metrics(name, TRUE, SCORES, [0.2, 0.5, 0.9], weights)
-    for summation in ("trapezoidal", "minoring", "majoring", "careful_interpolation"):
-        for curve in ("ROC", "PR"):
-            if summation == "careful_interpolation" and curve == "ROC":
-                continue
-            metrics("auc", TRUE, SCORES, weights, 11, curve=curve, summation_method=summation)
-    metrics("mean", NUMBERS, None if weights is None else WEIGHTS.astype(np.float32))
-    metrics.build("mean_tensor", lambda: tf.metrics.mean_tensor(fed(NUMBERS, shape=[5, 3]))[1], **MANY)
-    for name in ("mean_iou", "mean_per_class_accuracy"):
-        metrics.build(
-            name,
-            lambda name=name, w=weights: getattr(tf.metrics, name)(
-                fed(LABELS, shape=[5]), fed(GUESSES, shape=[5]), 3, None if w is None else fed(w, shape=[5])
-            )[1],
-            **MANY,
-        )
-    metrics("percentage_below", SCORES, 0.5, weights)
-    metrics("sensitivity_at_specificity", TRUE, SCORES, 0.7, weights, 11)
-    metrics("specificity_at_sensitivity", TRUE, SCORES, 0.7, weights, 11)
-    for name in ("recall_at_k", "precision_at_k", "sparse_precision_at_k"):
-        metrics(name, LABELS[:, None], TOP, 2, weights=weights)
-    for name in ("recall_at_top_k", "precision_at_top_k"):
-        metrics(name, LABELS[:, None], np.argsort(TOP, 1)[:, :2].astype(np.int64), weights=weights)
-metrics("recall_at_k", LABELS[:, None], TOP, 2, class_id=1)
-for name in ("average_precision_at_k", "sparse_average_precision_at_k"):
-    metrics.build(
-        name,
-        lambda name=name: getattr(tf.metrics, name)(fed(LABELS[:, None], shape=[5, 1]), fed(TOP, shape=[5, 4]), 2)[1],
-        **MANY,
-    )
-for name in ("mean_absolute_error", "mean_squared_error", "root_mean_squared_error"):
-    metrics(name, NUMBERS, Y.astype(np.float32), WEIGHTS.astype(np.float32))
-metrics("mean_relative_error", NUMBERS, Y.astype(np.float32), np.abs(NUMBERS))
-metrics("mean_cosine_distance", NUMBERS, Y.astype(np.float32), 1)
-
 initializers = Programs(
     tf.initializers,
     {
@@ -411,7 +353,7 @@ debugging.build(
 )
 debugging.build("assert_shapes", lambda: _asserted(tf.debugging.assert_shapes([(fed(X), ("N", 4))])))
 
-ALL = [train, losses, metrics, initializers, draws, summary, debugging]
+ALL = [train, losses, initializers, draws, summary, debugging]
 
 
 @pytest.mark.parametrize(("program", "options"), [p for programs in ALL for p in programs.parameters()])
