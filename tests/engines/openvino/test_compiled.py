@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from graphrack.engines.interpreter.state import ModelState
-from graphrack.engines.openvino import background, cache, executable
+from graphrack.engines.openvino import background, cache, compiled, executable
 from graphrack.engines.openvino.background import Job
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.formats.dtypes import FLOAT
@@ -168,6 +168,19 @@ def test_a_rank_that_openvino_refuses_does_not_end_the_others() -> None:
     check(program.run([x], []), conv_of(x, program.constants["w"]))
 
 
+def test_compiling_that_was_interrupted_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, model, x = dense(), Model(4, 4), random(2, 4)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "executable", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            program.run([x], model.weights)
+    check(program.run([x], model.weights), dense_of(x, model.weights[0]))
+
+
 # Many models, and weights that change
 
 
@@ -204,7 +217,7 @@ def test_weights_that_change_in_every_step_are_inputs_of_a_matrix_product() -> N
 def test_filters_that_change_in_every_step_are_left_to_the_interpreter_and_old_ones_let_go_of() -> None:
     program, model = conv(), Model(1, 1, 3, 2)
     x, answers = random(1, 4, 4, 3), 0
-    for _ in range(20):
+    for _ in range(100):  # the identities of old arrays come back
         results = program.run([x], model.weights)
         if results is not None:
             answers += 1

@@ -32,8 +32,8 @@ class Job:
 
     @property
     def lost(self) -> bool:
-        """Whether the thread that may have begun it stayed behind in the process that forked this one."""
-        return self._process != os.getpid()
+        """Whether nobody is going to do it: it was done or broken off, or belongs to the process that forked this."""
+        return self.done.is_set() or self._process != os.getpid()
 
     def finish(self) -> None:
         """Does it, or waits until another thread has."""

@@ -10,6 +10,7 @@ as in training, only for weights that have been run with a number of times.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from graphrack.engines.openvino.executable import (
 
 # How many (ranks, weights) of one cluster stay compiled: models of one graph have weights of their own.
 _MAX_COMPILED = 128
-_MAX_SEEN = 4096
+_MAX_SEEN = 256
 # What takes weights as inputs without losing by it.
 _TAKING_ANY = frozenset(
     ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv")
@@ -71,6 +72,16 @@ class Part(NamedTuple):
     inputs: tuple[Source, ...]
 
 
+class _Seen:
+    """Weights that are not compiled in, and how often they were run with."""
+
+    __slots__ = ("times", "weights")
+
+    def __init__(self, weights: Sequence[weakref.ref[Any]]):
+        self.weights = weights
+        self.times = 0
+
+
 class ClusterProgram:
     """What a cluster computes, and what has been compiled of it so far.
 
@@ -108,7 +119,7 @@ class ClusterProgram:
         self._last: tuple[Sequence[Any], tuple[int, ...]] = ((), ())
         self._failed: set[tuple[int, ...]] = set()
         self._jobs: dict[Key, Job] = {}
-        self._seen: dict[Key, int] = {}
+        self._seen: dict[Key, _Seen] = {}
         self._changes = 0
         self._lock = threading.Lock()
         names = set(self.weights)
@@ -168,7 +179,7 @@ class ClusterProgram:
                 return None
             if self._takes_any and key[1] and len(self._other_sets(key)) + self._changes >= _SETS_COMPILED_IN:
                 key = (ranks, tuple((w.dtype, np.shape(w)) for w in weights), "separate")
-            elif not patient and self._changes_too_often(key):
+            elif not patient and self._changes_too_often(key, weights):
                 return None
             found = self._compiled.get(key)
             if found is not None:
@@ -193,7 +204,7 @@ class ClusterProgram:
         """Identities of the other weights that are compiled in, or are going to be."""
         return {other[1] for other in (*self._compiled, *self._jobs) if len(other) == 2} - {key[1]}
 
-    def _changes_too_often(self, key: Key) -> bool:
+    def _changes_too_often(self, key: Key, weights: Sequence[Any]) -> bool:
         """Whether these weights most likely are gone before compiling them has paid.
 
         Lets go of what is compiled for weights that no model has any more.
@@ -207,10 +218,14 @@ class ClusterProgram:
             self._changes += len(gone)
         if self._changes < _CHANGES_AT_ONCE:
             return False
-        if len(self._seen) >= _MAX_SEEN:
-            self._seen.clear()
-        self._seen[key] = self._seen.get(key, 0) + 1
-        return self._seen[key] < _RUNS_WORTH_COMPILING
+        seen = self._seen.get(key)
+        # Arrays that are gone leave their identities to new ones.
+        if seen is None or any(ref() is not weight for ref, weight in zip(seen.weights, weights, strict=True)):
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            seen = self._seen[key] = _Seen([weakref.ref(weight) for weight in weights])
+        seen.times += 1
+        return seen.times < _RUNS_WORTH_COMPILING
 
     def _compile(self, key: Key, weights: Sequence[Any], last: bool, only_read: bool = False) -> bool:
         """Makes what a key asks for, and says whether it has; where OpenVINO can't, the interpreter goes on.
