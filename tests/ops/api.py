@@ -107,9 +107,8 @@ def agree(
     prepared = Run(["api_init", "api_tables"], {}, [None, None])
     values = [Refusal(str(e)) if isinstance(e, Exception) else e for e in expected]
     if not isinstance(expected[0], Exception):
-        record(
-            data, [prepared, *(Run([o.name for o in outputs], given, v) for v in values)], rtol or 1e-2, atol or 1e-2
-        )
+        bound = rtol or max((_bound(v, given) for each in expected if isinstance(each, list) for v in each), default=0)
+        record(data, [prepared, *(Run([o.name for o in outputs], given, v) for v in values)], bound, bound)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.pb"
         path.write_bytes(data)
