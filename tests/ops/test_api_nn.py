@@ -244,11 +244,6 @@ for padding in ("SAME", "VALID"):
     nn("max_pool_with_argmax", IMAGE, [1, 2, 2, 1], [1, 2, 2, 1], padding, output_dtype=tf.int32, gradients=False)
 nn("max_pool", IMAGE, [1, 2, 2, 1], [1, 1, 1, 1], [[0, 0], [1, 1], [0, 1], [0, 0]])
 nn("max_pool", IMAGE, [1, 1, 1, 2], [1, 1, 1, 2], "VALID")
-# Of a constant: elsewhere TensorFlow's MaxPoolGradGrad zeroes its gradient's memory, reused for its output.
-nn(
-    "max_pool", Fixed(IMAGE), [1, 2, 2, 1], [1, 1, 1, 1], "SAME",
-    use=lambda f, x, *a: (lambda x: tf.gradients(tf.gradients(tf.square(f(x, *a)), x), x)[0])(tf.constant(x)),
-)  # fmt: skip
 for overlapping in (True, False):
     ratio = [1.0, 1.44, 1.7, 1.0]
     nn("fractional_max_pool", numbers(2, 9, 8, 3), ratio, True, overlapping, deterministic=True, seed=5, seed2=7)
