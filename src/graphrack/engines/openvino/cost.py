@@ -32,9 +32,9 @@ CALL = Cost(0.0, 25e-6)
 # Per node: the interpreter's step; what OpenVINO does per node that it hasn't fused with another.
 _STEP, _NODE = 1.2e-6, 0.8e-6
 # Seconds per multiplication-and-addition.
-_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 40e9, 1 / 25e9, 1 / 0.6e9, 1 / 80e9
-# Seconds per byte that is read once: weights of a matrix product with few rows.
-_BYTE = 1 / 12e9
+_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 60e9, 1 / 30e9, 1 / 0.6e9, 1 / 150e9
+# Seconds per byte of a matrix, which bound a product with few rows: from a cache, or from memory.
+_CACHED, _BYTE, _CACHE = 1 / 100e9, 1 / 15e9, 1 << 25
 # Seconds per value: of an elementwise op, a simple one and those of more work; fused ones cost OpenVINO little.
 _VALUE, _FUSED = 0.4e-9, 0.15e-9
 _SLOW = {
@@ -60,11 +60,10 @@ def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:
     values, op = math.prod(output), part.op
     if op in ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"):
         a, b = shapes[0], shapes[1]
-        rows, columns = output[-2:]
-        inner = math.prod(a[-2:]) // rows
+        inner = math.prod(a[-2:]) // output[-2]
         work, read = values * inner, 4 * math.prod(b)
-        reading = read * _BYTE if rows * (values // (rows * columns)) < 16 else 0.0
-        return Cost(_STEP + work * _MATRIX + reading, _NODE + work * _DENSE + reading)
+        reading = read * (_CACHED if read < _CACHE else _BYTE)
+        return Cost(_STEP + max(work * _MATRIX, reading), _NODE + max(work * _DENSE, reading))
     if op in ("Conv2D", "Conv3D"):
         work = values * math.prod(shapes[1][:-1])
         return Cost(10 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)

@@ -23,11 +23,12 @@ cluster: the interpreter runs the nodes then, see `step.py`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphrack.formats.op_table import defaults
+from graphrack.formats.op_table import defaults, op_def
 from graphrack.formats.protos.graph_pb2 import AttrValue, NodeDef
 
 _NOTHING = AttrValue()
@@ -192,10 +193,16 @@ RULES: dict[str, Rule] = {
 _TYPE_ATTRIBUTES = ("T", "SrcT", "DstT", "Tparams", "TI", "Ta", "Tb", "Tout")
 
 
+@cache
+def _type_attributes(op: str) -> tuple[str, ...]:
+    definition = op_def(op)
+    return tuple(a.name for a in definition.attr if a.name in _TYPE_ATTRIBUTES) if definition is not None else ()
+
+
 def types(node: NodeDef) -> set[int]:
     """The dtypes of the values that a node computes with (of its sizes and axes, not)."""
     if node.op == "Range":
         return {_attr(node, "Tidx").type}
     if node.op.startswith("Logical"):
         return {BOOL}
-    return {number for name in _TYPE_ATTRIBUTES if (number := _attr(node, name).type)}
+    return {_attr(node, name).type for name in _type_attributes(node.op)}
