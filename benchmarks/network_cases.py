@@ -59,7 +59,7 @@ def _network(network: Network, form: str, batch: int) -> Case:
         figures=(),
         prepare=prepare,
         sides=NETWORK_SIDES if form == "frozen" else CHECKPOINT_SIDES,
-        repeat=3,
+        repeat=2 if network is BERT else 3,  # each of BERT's processes takes ten seconds and more
         function="network",
         arguments=(network.name, form, str(batch)),
         agree=near,
