@@ -126,7 +126,7 @@ class _Compiler(NodeCompiler):
             feed_slots=[self.slots[f] for f in self.feeds],
             fetches=self.fetches,
             fetch_slots=[None if isinstance(f, str) else fetched[f] for f in self.fetches],
-            constant_slots=[*self.constants, *self.facts],
+            constant_slots=list(self.constants),
             reads=self.reads,
             writes=self.writes,
             needs_state=self.needs_state,

@@ -212,7 +212,9 @@ class Plan:
         if isinstance(value, np.ndarray):
             if not value.ndim:
                 return value[()]
-            if self.writes or value.base is not None or any(map(is_, self._shared(frame), repeat(value))):
+            # What steps remember from run to run is read-only.
+            held = self.writes or value.base is not None or not value.flags.writeable
+            if held or any(map(is_, self._shared(frame), repeat(value))):
                 try:
                     return value.copy()
                 except MemoryError as error:  # a constant may be one value, repeated in no memory at all
