@@ -36,8 +36,8 @@ def load(
             `checkpoint` state file (its latest checkpoint) or with a SavedModel; a GraphDef, `.pb` or `.pbtxt`.
         checkpoint: another checkpoint to take the values from: a prefix, or a `Checkpoint`.
         tags: which MetaGraph of a SavedModel, where there are several.
-        engine: what runs it. `"numpy"`, the interpreter, is also what `"auto"` chooses; `"openvino"` gives the
-            dense regions of plans that write nothing to OpenVINO, and the rest to the interpreter;
+        engine: what runs it. `"numpy"`: the interpreter alone; `"auto"`: the interpreter, and OpenVINO for dense
+            regions where that pays; `"openvino"`: as much as possible in OpenVINO, compiled at once; `explain` shows it.
             `"tensorflow"` runs all in a `tf.compat.v1` session of the model's own (`graphrack[tensorflow]`).
             `"auto"` turns to TensorFlow, where that is installed, for runs that need ops which graphrack lacks,
             and says so once (`FallbackWarning`).
