@@ -159,10 +159,10 @@ def main() -> None:
     engines = arguments.engine or ["numpy", "auto"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.path.insert(0, str(ROOT / "tests"))
-    from endtoend import test_graphs
+    from endtoend import test_graphs, test_programs
 
     rows = []
-    for name, style in test_graphs.RUNNING:
+    for name, style in (*test_graphs.STYLES, *test_programs.STYLES):
         if arguments.words and not any(word in f"{name}-{style}" for word in arguments.words):
             continue
         for row in measured(name, style, engines):
