@@ -37,7 +37,7 @@ def load(
         checkpoint: another checkpoint to take the values from: a prefix, or a `Checkpoint`.
         tags: which MetaGraph of a SavedModel, where there are several.
         engine: what runs it. `"numpy"`: the interpreter alone; `"auto"`: the interpreter, and OpenVINO for dense
-            regions where that pays; `"openvino"`: as much as possible in OpenVINO, compiled at once; `explain` shows it.
+            regions where that pays; `"openvino"`: as much as possible in OpenVINO, compiled at once.
             `"tensorflow"` runs all in a `tf.compat.v1` session of the model's own (`graphrack[tensorflow]`).
             `"auto"` turns to TensorFlow, where that is installed, for runs that need ops which graphrack lacks,
             and says so once (`FallbackWarning`).
