@@ -100,6 +100,7 @@ def measure(case: Case, work: Path) -> Measured:
             if side.name in results and not case.agree(results[side.name], results["tensorflow"]):
                 found, expected = str(results[side.name])[:300], str(results["tensorflow"])[:300]
                 _refused(case, side, measured, f"gave {found}, TensorFlow {expected}: other numbers than TensorFlow's")
+    shutil.rmtree(work / "cache", ignore_errors=True)
     return measured
 
 
