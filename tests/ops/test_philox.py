@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -126,3 +127,29 @@ def test_shapes_must_be_vectors_of_sizes() -> None:
 def test_scrambled_seeds_are_pairs() -> None:
     with pytest.raises(ValueError, match=r"seed must have shape \[2\], found \[3\]"):
         philox.scrambled(np.array([1, 2, 3]))
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        philox.uniform(dtypes.FLOAT),
+        philox.uniform(dtypes.DOUBLE),
+        philox.normal(dtypes.BFLOAT16),
+        philox.truncated_normal(dtypes.HALF),
+        philox.truncated_normal(dtypes.DOUBLE),
+        philox.integers(dtypes.INT64, -3, 1 << 40),
+    ],
+    ids=["float", "double", "bfloat16", "truncated half", "truncated double", "int64"],
+)
+def test_numbers_made_ahead_are_those_that_each_run_would_make(distribution: philox.Distribution) -> None:
+    generator, stream = Generator(5, 6), philox.seeded(5, 6)
+    # Repeated, changed, too many to be made ahead, none, and others that take from the generator in between.
+    shapes = [(3,)] * 40 + [(2, 5), (), (3,), (3,), (70, 90), (3,), (3,), (0,), (3,), (3,)] + [(40, 40)] * 3
+    for run, shape in enumerate(shapes):
+        if run % 9 == 5:
+            assert generator.reserve(7) == stream
+            stream = stream.skip(7)
+        found = generator.fill(distribution, shape)
+        np.testing.assert_array_equal(found, distribution.fill(stream, shape), strict=True)
+        assert found.flags.writeable
+        stream = stream.skip(math.prod(shape) * philox.RESERVED)

@@ -29,9 +29,7 @@ def _filling(distribution: Distribution, node_name: str, seed: int, seed2: int) 
     make = partial(Generator, seed, seed2)
 
     def kernel(state: RunState, shape: Array) -> Array:
-        sizes = shape_of(shape)
-        stream = state.per_node(node_name, make).reserve(math.prod(sizes) * RESERVED)
-        return distribution.fill(stream, sizes)
+        return state.per_node(node_name, make).fill(distribution, shape_of(shape))
 
     return kernel
 
@@ -71,8 +69,7 @@ def RandomUniformInt(*, node_name: str, Tout: DType, seed: int = 0, seed2: int =
         if 0 in sizes:
             return np.empty(sizes, Tout.numpy)
         low, high = bounds(minval, maxval)
-        stream = state.per_node(node_name, make).reserve(math.prod(sizes) * RESERVED)
-        return philox.integers(Tout, low, high).fill(stream, sizes)
+        return state.per_node(node_name, make).fill(philox.integers(Tout, low, high), sizes)
 
     return kernel
 

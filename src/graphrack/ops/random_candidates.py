@@ -15,13 +15,15 @@ from typing import Protocol
 
 import numpy as np
 
-from graphrack.ops.philox import Generator, Stream, double_of
+from graphrack.formats.dtypes import from_numpy
+from graphrack.ops.philox import Generator, double_of, full_integers
 from graphrack.ops.registry import Kernel, op, specialized
 from graphrack.ops.runtime import Array, RunState
 
 _RESERVED = 2048  # words that TensorFlow reserves for each candidate
 _LEAST_SPAN, _SPAN = 128, 4096  # words made at a time, at first and later on
 _INT32_MAX = 2**31 - 1
+_WORDS = full_integers(from_numpy(np.uint32))
 
 Outputs = tuple[Array, Array, Array]
 
@@ -42,12 +44,15 @@ class Sampler(Protocol):
         """Takes note of the true classes of a run."""
 
 
-def _words(stream: Stream) -> Iterator[int]:
+def _words(generator: Generator, blocks: int) -> Iterator[int]:
+    """The words of a run, for which that many blocks are reserved."""
     span = _LEAST_SPAN
+    first, stream = generator.filled(_WORDS, (span,), blocks)
+    yield from first.tolist()
     while True:
-        yield from stream.words(span).tolist()
         stream = stream.skip(span // 4)
         span = min(2 * span, _SPAN)
+        yield from stream.words(span).tolist()
 
 
 def _pairs(words: Iterator[int]) -> Iterator[tuple[int, int]]:
@@ -201,7 +206,7 @@ def _sample(kept: _Kept, true_classes: Array, num_true: int, num_sampled: int, u
             raise ValueError(
                 f"num_sampled {num_sampled} unique classes need as many that can be drawn, found {sampler.possible}"
             )
-        drawn = sampler.draw(_words(kept.generator.reserve(_RESERVED * num_sampled // 4)))
+        drawn = sampler.draw(_words(kept.generator, _RESERVED * num_sampled // 4))
         if unique:
             tries, picked = 0, dict[int, None]()
             while len(picked) < num_sampled:
