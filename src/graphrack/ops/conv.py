@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
+from graphrack.ops.blas import matmul
 from graphrack.ops.precision import widened
-from graphrack.ops.products import multiply
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks, gathered, padded
@@ -61,7 +61,7 @@ def convolution(windows: Windows) -> Kernel:
         input = padded(input, pads)
         if taps == 1 and groups == 1:
             rows = (input[steps] if strided else input).reshape(-1, depth)
-            return np.matmul(rows, filter.reshape(depth, out_depth)).reshape(shape)
+            return matmul(rows, filter.reshape(depth, out_depth)).reshape(shape)
         views = windows.views(input, outs, tuple(kernel), groups)
         result = np.empty(shape, input.dtype)
         unit = taps * depth * input.itemsize
@@ -69,7 +69,7 @@ def convolution(windows: Windows) -> Kernel:
             matrix = filter.reshape(taps * depth, out_depth)
             for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
                 rows = gathered(views[piece]).reshape(-1, taps * depth)
-                multiply(rows, matrix, result[piece].reshape(-1, out_depth))
+                matmul(rows, matrix, result[piece].reshape(-1, out_depth))
             return result
         by_group = np.moveaxis(views, -2, 0)
         per_group = taps * depth // groups
@@ -77,7 +77,7 @@ def convolution(windows: Windows) -> Kernel:
         for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
             parts = gathered(by_group[(slice(None), *piece)]).reshape(groups, -1, per_group)
             target = result[piece].reshape(-1, groups, out_depth // groups)
-            multiply(parts, matrices, target.transpose(1, 0, 2))
+            matmul(parts, matrices, target.transpose(1, 0, 2))
         return result
 
     return run

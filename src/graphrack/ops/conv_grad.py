@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
+from graphrack.ops.blas import matmul
 from graphrack.ops.conv import check_ranks, chunk_budget, groups_of
 from graphrack.ops.precision import widened
-from graphrack.ops.products import add_product_of_columns, multiply
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.windows import (
@@ -82,7 +82,7 @@ def _backprop_input(windows: Windows) -> Kernel:
             part = out_backprop[piece]
             rows = part.reshape(-1, groups, per_group).transpose(1, 0, 2)
             spread = scratch((groups, rows.shape[1], taps * group_depth), dtype)
-            multiply(rows, matrices, spread)
+            matmul(rows, matrices, spread)
             by_tap = spread.reshape(groups, *part.shape[:-1], taps, group_depth)
             for i, position in enumerate(positions):
                 target = views[piece][(*every, *position)]
@@ -116,7 +116,7 @@ def _backprop_filter(windows: Windows) -> Kernel:
             for piece in chunks((batch, *outs), taps * depth * input.itemsize, CHUNK_BYTES):
                 rows = gathered(views[(slice(None), *piece)]).reshape(groups, -1, taps * group_depth)
                 gradients = out_backprop[piece].reshape(-1, groups, per_group).transpose(1, 0, 2)
-                add_product_of_columns(rows, gradients, total)
+                total += matmul(rows.transpose(0, 2, 1), gradients)
         elif not groups:
             return np.zeros(shape, input.dtype)
         return total.transpose(1, 0, 2).reshape(shape)

@@ -20,6 +20,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops._arguments import scalar, vector
+from graphrack.ops.blas import matmul
 from graphrack.ops.math import sigmoid
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import MANY, Kernel, specialized
@@ -235,24 +236,24 @@ def _cell(kind: _Kind, matrices: list[Array], biases: list[Array]) -> tuple[Arra
         projection = matrices[2 * n].T if kind.num_proj else None
 
         def lstm(gates: Array, h: Array, c: Array) -> _State:
-            i, f, ci, o = parts(gates + h @ recurrent)
+            i, f, ci, o = parts(gates + matmul(h, recurrent))
             c = sigmoid(f) * c + sigmoid(i) * np.tanh(ci)
             h = sigmoid(o) * np.tanh(c)
-            return (h if projection is None else h @ projection), c
+            return (h if projection is None else matmul(h, projection)), c
 
         return entering, first + second, lstm
     if kind.mode == b"gru":
 
         def gru(gates: Array, h: Array) -> _State:
             r, u, c = parts(gates)
-            from_r, from_u, from_c = parts(h @ recurrent + second)
+            from_r, from_u, from_c = parts(matmul(h, recurrent) + second)
             u = sigmoid(u + from_u)
             return ((1 - u) * np.tanh(c + sigmoid(r + from_r) * from_c) + u * h,)
 
         return entering, first, gru
     if kind.mode == b"rnn_tanh":
-        return entering, first + second, lambda gates, h: (np.tanh(gates + h @ recurrent),)
-    return entering, first + second, lambda gates, h: (np.maximum(gates + h @ recurrent, 0),)
+        return entering, first + second, lambda gates, h: (np.tanh(gates + matmul(h, recurrent)),)
+    return entering, first + second, lambda gates, h: (np.maximum(gates + matmul(h, recurrent), 0),)
 
 
 def _direction(
@@ -261,7 +262,7 @@ def _direction(
     """The outputs `[time, batch, outputs]` of one layer in one direction, and the states after it."""
     weights, bias, step = cell
     steps, batch, inputs = x.shape
-    gates = (x.reshape(-1, inputs) @ weights + bias).reshape(steps, batch, weights.shape[1])
+    gates = (matmul(x.reshape(-1, inputs), weights) + bias).reshape(steps, batch, weights.shape[1])
     out = np.zeros((steps, batch, states[0].shape[1]), x.dtype)
     for t in reversed(range(steps)) if backward else range(steps):
         after = step(gates[t], *states)

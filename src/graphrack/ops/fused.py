@@ -9,6 +9,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops.activation import elu, leaky_relu
+from graphrack.ops.blas import dot
 from graphrack.ops.conv import check_ranks, convolution, depthwise
 from graphrack.ops.image_resize import resize_bilinear
 from graphrack.ops.precision import widened
@@ -186,7 +187,7 @@ def _FusedMatMul(
                 f"_FusedMatMul can't multiply shapes {a.shape} and {b.shape} (transpose_a {transpose_a}, "
                 f"transpose_b {transpose_b})"
             )
-        return finish(np.matmul(a.T if transpose_a else a, b.T if transpose_b else b), args[:num_args])
+        return finish(dot(a.T if transpose_a else a, b.T if transpose_b else b), args[:num_args])
 
     return widened(T, run)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import FLOAT, DType
+from graphrack.ops import blas
 from graphrack.ops.precision import is_narrow, widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
@@ -29,15 +30,14 @@ def integer_matmul(x: Array, y: Array) -> Any:
     if x.size * y.shape[-1] > BLAS_FROM and y.size:
         largest = (max(abs(int(v.min())), abs(int(v.max()))) for v in (x, y))
         if math.prod(largest) * x.shape[-1] < 2**53:
-            exact = np.matmul(x.astype(np.float64), y.astype(np.float64))
+            exact = blas.matmul(x.astype(np.float64), y.astype(np.float64))
             return exact.astype(np.int64).astype(x.dtype)
     return np.matmul(x, y)
 
 
 @specialized("MatMul")
 def MatMul(*, T: DType, transpose_a: bool = False, transpose_b: bool = False) -> Kernel:
-    # Of floats np.dot is the shorter way to BLAS.
-    product = integer_matmul if T.numpy.kind in "iu" else np.dot
+    product = integer_matmul if T.numpy.kind in "iu" else blas.dot
 
     def run(a: Array, b: Array) -> Any:
         _matrices(a, b)
@@ -66,8 +66,8 @@ def batch_matmul(x: Array, y: Array) -> Any:
         return integer_matmul(x, y)
     if y.ndim == 2 and x.ndim > 2 and x.size and x.flags.c_contiguous:
         # One product of large matrices instead of many of small ones.
-        return np.matmul(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[1])
-    return np.matmul(x, y)
+        return blas.matmul(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[1])
+    return blas.matmul(x, y)
 
 
 def _batched(adj_x: bool, adj_y: bool, broadcast: bool) -> Kernel:

@@ -15,6 +15,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops._arguments import scalar
+from graphrack.ops.blas import matmul
 from graphrack.ops.math import sigmoid
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
@@ -86,7 +87,7 @@ def LSTMBlockCell(*, T: DType, forget_bias: float = 1.0, cell_clip: float = 3.0,
     ) -> tuple[Array, ...]:
         peepholes = _Peepholes(wci, wcf, wco) if use_peephole else None
         _check_cell(x, cs_prev, h_prev, w, b, peepholes)
-        gates = np.concatenate((x, h_prev), axis=1) @ w
+        gates = matmul(np.concatenate((x, h_prev), axis=1), w)
         gates += b
         return _lstm_step(gates, cs_prev, peepholes, _ICFO, forget_bias, cell_clip)
 
@@ -110,14 +111,14 @@ def _sequence(order: tuple[int, ...], forget_bias: float, cell_clip: float, use_
         _check_cell(_one_step(x), cs_prev, h_prev, w, b, peepholes)
         inputs, cells = x.shape[2], cs_prev.shape[1]
         # What comes from the inputs is one product for all steps.
-        entering = x[:steps].reshape(-1, inputs) @ w[:inputs]
+        entering = matmul(x[:steps].reshape(-1, inputs), w[:inputs])
         entering += b
         entering = entering.reshape(steps, len(cs_prev), 4 * cells)
         recurrent = np.ascontiguousarray(w[inputs:])
         outputs = tuple(np.zeros((len(x), *cs_prev.shape), x.dtype) for _ in range(7))
         cs, h = cs_prev, h_prev
         for t in range(steps):
-            values = _lstm_step(entering[t] + h @ recurrent, cs, peepholes, order, forget_bias, cell_clip)
+            values = _lstm_step(entering[t] + matmul(h, recurrent), cs, peepholes, order, forget_bias, cell_clip)
             for output, value in zip(outputs, values, strict=True):
                 output[t] = value
             cs, h = values[1], values[6]
@@ -273,12 +274,12 @@ def _sequence_gradient(order: tuple[int, ...], use_peephole: bool) -> Kernel:
             before, into[t] = _lstm_step_gradient(
                 step, states[t], cs_grad[t] + before, h_grad[t] + h_before, peepholes, order
             )
-            h_before = into[t] @ recurrent
+            h_before = matmul(into[t], recurrent)
         x_grad = np.zeros_like(x)
-        x_grad[:steps] = into @ w[:inputs].T
+        x_grad[:steps] = matmul(into, w[:inputs].T)
         flat = into.reshape(-1, into.shape[2])
         hidden = np.concatenate((h_prev[None], h[:steps]))[:-1].reshape(-1, cs_prev.shape[1])
-        w_grad = np.concatenate((x[:steps].reshape(-1, inputs).T @ flat, hidden.T @ flat))
+        w_grad = np.concatenate((matmul(x[:steps].reshape(-1, inputs).T, flat), matmul(hidden.T, flat)))
         peephole_grads = _peephole_gradients(into, states[:-1], states[1:], peepholes, order)
         return (x_grad, before, h_before, w_grad, *peephole_grads, flat.sum(axis=0))
 
@@ -317,9 +318,9 @@ def GRUBlockCell() -> Callable[..., tuple[Array, ...]]:
     def cell(x: Array, h_prev: Array, w_ru: Array, w_c: Array, b_ru: Array, b_c: Array) -> tuple[Array, ...]:
         _check_gru(x, h_prev, w_ru, w_c, b_ru, b_c)
         cells = h_prev.shape[1]
-        ru = sigmoid(np.concatenate((x, h_prev), axis=1) @ w_ru + b_ru)
+        ru = sigmoid(matmul(np.concatenate((x, h_prev), axis=1), w_ru) + b_ru)
         r, u = ru[:, :cells], ru[:, cells:]
-        c = np.tanh(np.concatenate((x, h_prev * r), axis=1) @ w_c + b_c)
+        c = np.tanh(matmul(np.concatenate((x, h_prev * r), axis=1), w_c) + b_c)
         return r, u, c, u * h_prev + (1 - u) * c
 
     return cell
@@ -344,10 +345,10 @@ def GRUBlockCellGrad() -> Callable[..., tuple[Array, ...]]:
             _expect(name, value, h_prev.shape)
         inputs = x.shape[1]
         into_c = d_h * (1 - u) * (1 - c * c)
-        by_c = into_c @ w_c.T
+        by_c = matmul(into_c, w_c.T)
         reset = by_c[:, inputs:]
         into_ru = np.concatenate((reset * h_prev * r * (1 - r), d_h * (h_prev - c) * u * (1 - u)), axis=1)
-        by_ru = into_ru @ w_ru.T
+        by_ru = matmul(into_ru, w_ru.T)
         d_x = by_ru[:, :inputs] + by_c[:, :inputs]
         return d_x, by_ru[:, inputs:] + reset * r + d_h * u, into_c, into_ru
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
+from graphrack.ops.blas import dot
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
@@ -109,7 +110,7 @@ def SparseSoftmaxCrossEntropyWithLogits(*, T: DType) -> Kernel:
 
 def _l2_loss(t: Array) -> Any:
     flat = t.reshape(-1)
-    return np.dot(flat, flat) / 2
+    return dot(flat, flat) / 2
 
 
 @specialized("L2Loss")

@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from graphrack.ops.blas import crowded
+
 
 class Job:
     """Something to do once, by whoever comes first: the thread, or one who can't wait.
@@ -73,7 +75,8 @@ class _Worker:
         while (job := self._next()) is not None:
             with self.busy:
                 if not self.stopping:
-                    job.finish()
+                    with crowded():
+                        job.finish()
 
     def _next(self) -> Job | None:
         with self._changed:

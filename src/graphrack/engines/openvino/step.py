@@ -18,6 +18,7 @@ from graphrack.engines.openvino.cost import CALL, Cost, compiling
 from graphrack.engines.openvino.fusions import APART, to_keep_apart
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.shapes import Misfit
+from graphrack.ops.blas import dot
 
 _MAX_SHAPES = 4096
 _MAX_PROGRAMS = 32
@@ -239,4 +240,4 @@ def finite(array: Array) -> bool:
         return True
     flat = array.reshape(-1)
     # One pass of BLAS tells, but where squares overflow.
-    return math.isfinite(np.dot(flat, flat)) or bool(np.isfinite(flat).all())
+    return math.isfinite(dot(flat, flat)) or bool(np.isfinite(flat).all())
