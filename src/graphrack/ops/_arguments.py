@@ -73,13 +73,18 @@ def zeros(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
 _UNSIGNED = {np.dtype(f"i{size}"): np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 
-def within(name: str, indices: Array, limit: int) -> None:
-    """Raises `ValueError`, naming the first offender, unless all indices are in [0, limit)."""
+def are_within(indices: Array, limit: int) -> bool:
+    """Whether all indices are in [0, limit)."""
     if not indices.size or (not indices.ndim and 0 <= indices < limit):
-        return
+        return True
     # One reduction instead of two: negative numbers are huge when read as unsigned.
     unsigned = indices.view(_UNSIGNED[indices.dtype]) if indices.dtype in _UNSIGNED else indices
-    if np.maximum.reduce(unsigned, None) < limit:
+    return bool(np.maximum.reduce(unsigned, None) < limit)
+
+
+def within(name: str, indices: Array, limit: int) -> None:
+    """Raises `ValueError`, naming the first offender, unless all indices are in [0, limit)."""
+    if are_within(indices, limit):
         return
     flat = np.asarray(indices).reshape(-1)
     bad = int(np.flatnonzero((flat < 0) | (flat >= limit))[0])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
-from graphrack.ops._arguments import scalar, within
+from graphrack.ops._arguments import are_within, scalar, within
 from graphrack.ops.arithmetic import truncate_divide
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
@@ -134,13 +134,14 @@ def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, ident
         raise ValueError(f"data's shape {data.shape} must start with that of segment_ids, {segment_ids.shape}")
     if count < 0:
         raise ValueError(f"num_segments must be at least 0, got {count}")
-    out = np.full((count, *data.shape[rank:]), identity, data.dtype)
+    shape = (count, *data.shape[rank:])
+    out = np.full(shape, identity, data.dtype) if identity else np.zeros(shape, data.dtype)
     ids = segment_ids.reshape(-1)
     rows = data.reshape(ids.size, *data.shape[rank:])
-    if ids.size and ids.min() < 0:
+    if not are_within(ids, count):
         chosen = np.flatnonzero(ids >= 0)
         ids, rows = ids[chosen], rows[chosen]
-    within("segment_ids", ids, count)
+        within("segment_ids", ids, count)
     if rows.size <= _FEW:
         width = math.prod(out.shape[1:])
         places = ids if width == 1 else (ids[:, None] * np.intp(width) + np.arange(width)).reshape(-1)
@@ -300,13 +301,24 @@ def _sparse_grad_rows(scale: Callable[[Array], Array] | None) -> Kernel:
     """As `_sparse_grad`, for those rows alone that any segment summed; and which ones they are."""
 
     def run(grad: Array, indices: Array, segment_ids: Array, dense_output_dim0: Array) -> tuple[Array, Array]:
-        rows, places = np.unique(indices, return_inverse=True)
         _check_sparse("grad", grad, indices)
         within("indices", indices, max(scalar("dense_output_dim0", dense_output_dim0), 0))
-        found = _sparse_grad(scale)(grad, places.reshape(-1), segment_ids, np.array(len(rows)))
-        return found, rows
+        rows, places = _numbered(indices)
+        return sent(grad, places, segment_ids, np.array(len(rows))), rows
 
+    sent = _sparse_grad(scale)
     return run
+
+
+def _numbered(indices: Array) -> tuple[Array, Array]:
+    """The numbers in a vector, sorted, and where each is among them; of few, in half of np.unique's time."""
+    order = np.argsort(indices)
+    ordered = indices[order]
+    fresh = np.ones(indices.size, bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    places = np.empty(indices.size, np.intp)
+    places[order] = np.cumsum(fresh) - 1
+    return ordered[fresh], places
 
 
 @specialized("SparseSegmentSumGradV2", outputs=2)

