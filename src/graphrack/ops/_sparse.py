@@ -50,7 +50,7 @@ def sparse(indices: Any, values: Any, shape: Any, name: str = "sparse tensor", *
 def checked_shape(shape: Array, name: str = "sparse tensor") -> tuple[int, ...]:
     """Sizes whose product can count elements. Raises `ValueError` for others."""
     sizes = tuple(shape.tolist())
-    if any(s < 0 for s in sizes) or math.prod(sizes) > _MAX_FLAT:
+    if min(sizes, default=0) < 0 or math.prod(sizes) > _MAX_FLAT:
         raise ValueError(f"{name} has the shape {list(sizes)}, whose sizes are negative or too large")
     return sizes
 

@@ -97,6 +97,12 @@ def _row_numbers(indices: Array, shape: tuple[int, ...], check: bool) -> tuple[A
         raise ValueError(f"indices of length {depth} don't fit a tensor of shape {shape}")
     bounds = shape[:depth]
     flat = indices.reshape(math.prod(indices.shape[:-1]), depth)
+    if depth and flat.size and 0 not in bounds:
+        try:
+            # In one call: of few tuples in a third of the time.
+            return np.ravel_multi_index(tuple(flat.T), bounds), None
+        except ValueError:
+            pass  # some are out of range
     inside = (flat >= 0) & (flat < np.array(bounds, np.int64))
     good = None
     if not inside.all():

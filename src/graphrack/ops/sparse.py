@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import STRING, DType, from_numpy
-from graphrack.ops._arguments import axis_of, blank
+from graphrack.ops._arguments import are_within, axis_of, blank
 from graphrack.ops._sparse import Sparse, checked_shape, flat, order, sparse, unflat, vector64
 from graphrack.ops.decoding import ParseTensor, by_content
 from graphrack.ops.registry import MANY, op, specialized
@@ -41,15 +41,14 @@ def SparseReshape(input_indices: Array, input_shape: Array, new_shape: Array) ->
         raise ValueError(f"indices of rank {input_indices.shape[1]} don't fit the shape {list(old)}")
     new = new_shape.tolist()
     count = math.prod(old)
-    unknown = [i for i, size in enumerate(new) if size == -1]
-    if len(unknown) > 1:
+    if new.count(-1) > 1:
         raise ValueError(f"new_shape may hold one -1, got {new}")
-    if unknown:
-        rest = math.prod(s for s in new if s != -1)
+    if -1 in new:
+        rest = -math.prod(new)
         if rest <= 0 or count % rest:
             raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
-        new[unknown[0]] = count // rest
-    if any(s < 0 for s in new) or math.prod(new) != count:
+        new[new.index(-1)] = count // rest
+    if min(new, default=0) < 0 or math.prod(new) != count:
         raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
     if tuple(new) == old:  # as embedding lookups do, for any rank
         return input_indices, vector64(new)
@@ -155,9 +154,8 @@ def SparseFillEmptyRows(
         raise ValueError("dense_shape must have at least one size, got none")
     tensor = sparse(indices, values, dense_shape, "the input", inside=False)
     count, rows = tensor.shape[0], tensor.indices[:, 0]
-    bad = (rows < 0) | (rows >= count)
-    if bad.any():
-        at = int(bad.argmax())
+    if not are_within(rows, count):
+        at = int(((rows < 0) | (rows >= count)).argmax())
         raise ValueError(f"indices[{at}, 0] = {rows[at]} is not in [0, {count})")
     empty = np.ones(count, bool)
     empty[rows] = False
