@@ -147,7 +147,8 @@ class TensorList(Variant):
 
     def expect(self, dtype: DType) -> None:
         """Raises `ValueError` where an op takes the elements for another dtype."""
-        if self.element_dtype != dtype:
+        # Both are nearly always the same object: a loop's every push and pop comes by here.
+        if self.element_dtype is not dtype and self.element_dtype != dtype:
             raise ValueError(f"the list has elements of dtype {self.element_dtype}, the op expects {dtype}")
 
     def expect_shape(self, shape: tuple[int, ...]) -> None:

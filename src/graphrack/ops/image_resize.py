@@ -7,6 +7,7 @@ depends on it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -157,6 +158,7 @@ def _weighted(values: Array, axis: int, taps: Taps) -> Array:
     return total
 
 
+@cache
 def _keys_table(a: float) -> tuple[Array, Array]:
     """The cubic convolution kernel of Keys (1981) at distances in [0, 1] and [1, 2], in 1024 steps."""
     x = np.arange(1025, dtype=np.float64) / 1024
@@ -166,8 +168,12 @@ def _keys_table(a: float) -> tuple[Array, Array]:
     return near.astype(_F), far.astype(_F)
 
 
+@lru_cache(maxsize=16)
 def cubic(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> Taps:
-    """The four pixels of one axis that each output is made of, and their weights."""
+    """The four pixels of one axis that each output is made of, and their weights; neither is to be written into.
+
+    Kept for the sizes used last: of a small image they take as long as all else.
+    """
     at = _positions(size, out, align_corners, half_pixel_centers)
     floor = np.floor(at)
     near, far = _keys_table(-0.5 if half_pixel_centers else -0.75)
