@@ -48,7 +48,7 @@ def AddN(*, T: DType) -> Kernel:
 
 def _add_n(*inputs: Array) -> Any:
     shape = inputs[0].shape
-    if len(inputs) == 2 and inputs[1].shape == shape:  # as nearly all in gradients: half as quick again
+    if len(inputs) == 2 and inputs[1].shape == shape:  # nearly all in gradients: a third less time
         return np.add(inputs[0], inputs[1])
     for i, value in enumerate(inputs):
         if value.shape != shape:

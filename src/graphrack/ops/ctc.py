@@ -21,6 +21,8 @@ from graphrack.ops.state import show
 
 _Sparse = tuple[Array, Array, Array]
 
+_FEW = 32  # classes that are looked at sooner one by one than by NumPy
+
 
 def _checked(inputs: Array, sequence_length: Array) -> list[int]:
     """The lengths, where they fit the inputs."""
@@ -155,7 +157,11 @@ class _Search:
     def _grow(self, beam: _Beam, labels: list[float], scores: Array) -> None:
         """Adds the beams that prolong one by a label, as far as they are likely enough."""
         floor = self.leaves[0][0] if len(self.leaves) >= self.width else -math.inf
-        likely = np.flatnonzero(scores + beam.old_total > floor).tolist()
+        old = beam.old_total
+        if len(labels) <= _FEW:
+            likely = [i for i, score in enumerate(labels) if score + old > floor]
+        else:
+            likely = np.flatnonzero(scores + old > floor).tolist()
         for last in sorted({*likely, *beam.children}):
             child = beam.children.get(last)
             if child is not None and child.total > -math.inf:
@@ -292,6 +298,7 @@ def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], m
     scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
     emitted = np.take_along_axis(scores, np.broadcast_to(wanted, (steps, batch, states)), axis=2)
     exists = np.arange(states) < sizes[:, None]
+    emitted[:, ~exists] = -np.inf
     is_label = wanted != blank
     stays = np.where(is_label & (not merge), -np.inf, 0.0)
     skips = np.full((batch, states), -np.inf)  # from a label to the next, over the blank between them
@@ -300,16 +307,15 @@ def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], m
 
     forward = np.full((steps, batch, states), -np.inf)
     forward[0, :, :2] = emitted[0, :, :2]
-    forward[0][~exists] = -np.inf
     for t in range(1, steps):
         before = forward[t - 1]
         total = before + stays
         total[:, 1:] = np.logaddexp(total[:, 1:], before[:, :-1])
         total[:, 2:] = np.logaddexp(total[:, 2:], before[:, :-2] + skips[:, 2:])
-        forward[t] = np.where(exists, total + emitted[t], -np.inf)
+        np.add(total, emitted[t], out=forward[t])
 
     backward = np.full((steps, batch, states), -np.inf)
-    state = np.arange(states)
+    state, ends = np.arange(states), set(lengths.tolist())
     final = np.where((state >= sizes[:, None] - 2) & exists, 0.0, -np.inf)
     for t in range(steps - 1, -1, -1):
         if t + 1 < steps:
@@ -317,17 +323,16 @@ def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], m
             total = after + stays
             total[:, :-1] = np.logaddexp(total[:, :-1], after[:, 1:])
             total[:, :-2] = np.logaddexp(total[:, :-2], after[:, 2:] + skips[:, 2:])
-            backward[t] = np.where(exists, total, -np.inf)
-        backward[t] = np.where((lengths == t + 1)[:, None], final, backward[t])
+            backward[t] = total
+        if t + 1 in ends:
+            backward[t] = np.where((lengths == t + 1)[:, None], final, backward[t])
 
     through = forward + backward
     likelihood = np.logaddexp.reduce(through[0], axis=1)
     possible = np.isfinite(likelihood)
     shares = np.exp(through - np.where(possible, likelihood, np.inf)[:, None])
     gradient = np.exp(scores)
-    items = np.arange(batch)[:, None]
-    for t in range(steps):
-        np.subtract.at(gradient[t], (items, wanted), shares[t])
+    np.subtract.at(gradient, (np.arange(steps)[:, None, None], np.arange(batch)[:, None], wanted), shares)
     gradient[np.arange(steps)[:, None] >= lengths] = 0
     return -likelihood, gradient
 
