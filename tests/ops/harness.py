@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 from comparing import compare
+from ops import judged
 from recording import Refusal, Run, record
 
 from graphrack.errors import GraphrackError
@@ -101,6 +102,8 @@ def by_graphrack(data: bytes, feeds: dict[str, Any], kind: str = "") -> Any:
     """As `run_kernels`, for a test that compares in a way of its own."""
     found = run_kernels(data, feeds)
     record(data, [_run(feeds, found, None)], kind=kind)
+    judged.case()
+    judged.refusal(str(found.error)) if isinstance(found, Refused) else judged.value()
     return found
 
 
@@ -172,6 +175,7 @@ def check(
         outputs: compare only these outputs (where others are unspecified).
     """
     note = f"{op_name}({', '.join(f'{k}={_brief(v)}' for k, v in arguments.items())})"
+    judged.case()
     data, feeds, expected = by_tensorflow(op_name, arguments, static_shapes)
     if data is None:
         misspelled = "unexpected keyword argument" in str(expected.error)
@@ -183,9 +187,11 @@ def check(
     if isinstance(expected, Refused):
         assert refused is not False, f"{note}: TensorFlow {expected}"
         assert isinstance(found, Refused), f"{note}: TensorFlow {expected}; graphrack gave {found}"
+        judged.refusal(str(expected.error))
         return expected
     assert refused is not True, f"{note}: TensorFlow gave {expected}"
     assert not isinstance(found, Refused), f"{note}: graphrack {found}; TensorFlow gave {_brief(expected)}"
+    judged.value()
     if expected is None:
         return []
     assert len(found) == len(expected), f"{note}: {len(found)} outputs, TensorFlow's {len(expected)}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from ops.programs import FLOATS, Fixed, Program, Table, judge
+from ops.api import Programs, agree
+from ops.operands import FLOATS
 
 
 def pixels(*shape: int, seed: int = 0) -> np.ndarray:
@@ -24,10 +24,9 @@ def integers(*shape: int, dtype: Any = np.uint8, most: int = 256) -> np.ndarray:
     return np.broadcast_to(wave * (most - 1), shape).astype(dtype)
 
 
-image = Table(
+image = Programs(
     tf.image,
-    without={
-        "ResizeMethod": "names of methods",
+    {
         "decode_jxl": "there is no encoder to try it with",
         "generate_bounding_box_proposals": "TensorFlow has no CPU kernel of it",
         "extract_patches": "the same function as extract_image_patches",
@@ -214,7 +213,7 @@ for flags in (
     {},
     {"min_object_covered": 0.5, "aspect_ratio_range": [0.5, 2.0], "area_range": [0.2, 0.8], "max_attempts": 20},
 ):
-    image("sample_distorted_bounding_box", Fixed([70, 90, 3]), np.stack([np.clip(BOXES[:1], 0, 1)]), seed=5, **flags)
+    image("sample_distorted_bounding_box", [70, 90, 3], np.stack([np.clip(BOXES[:1], 0, 1)]), seed=5, **flags)
 image(
     "sample_distorted_bounding_box",
     np.array([70, 90, 3], np.int32),
@@ -272,15 +271,15 @@ EXACT: dict[str, Any] = {"dct_method": "INTEGER_ACCURATE"}
 for channels in (0, 1, 3, 4):
     for data in (JPEG, PNG, *GREYS, DEEP):
         bound = NEAR if data in (JPEG, GREYS[0]) else {}
-        image("decode_image", data, channels, unknown=False, **bound)
-        image("decode_png", data, channels, unknown=False, **bound)
+        image("decode_image", data, channels, hidden=False, **bound)
+        image("decode_png", data, channels, hidden=False, **bound)
         if channels != 4:
-            image("decode_jpeg", data, channels, unknown=False, **EXACT)
+            image("decode_jpeg", data, channels, hidden=False, **EXACT)
     if channels in (0, 3):
-        image("decode_bmp", BMP, channels, unknown=False)
-        image("decode_image", BMP, channels, unknown=False)
-        image("decode_image", GIF, channels, unknown=False)
-        image("decode_image", GIF, channels, expand_animations=False, unknown=False)
+        image("decode_bmp", BMP, channels, hidden=False)
+        image("decode_image", BMP, channels, hidden=False)
+        image("decode_image", GIF, channels, hidden=False)
+        image("decode_image", GIF, channels, expand_animations=False, hidden=False)
 image("decode_gif", GIF)
 image("decode_webp", webp(LARGE))
 image("decode_png", DEEP, dtype=tf.uint16)
@@ -290,7 +289,7 @@ for ratio in (2, 4, 8):
     image("decode_jpeg", JPEG, ratio=ratio, **EXACT)
 image("decode_jpeg", JPEG, **NEAR)
 image("decode_jpeg", JPEG, fancy_upscaling=False, rtol=0.1)
-image("decode_and_crop_jpeg", JPEG, Fixed([2, 3, 10, 12]), channels=3, **EXACT)
+image("decode_and_crop_jpeg", JPEG, [2, 3, 10, 12], channels=3, **EXACT)
 image("decode_and_crop_jpeg", JPEG, np.array([2, 3, 10, 12], np.int32), **EXACT)
 image("decode_and_crop_jpeg", JPEG, np.array([2, 3, 30, 12], np.int32))
 image("extract_jpeg_shape", JPEG)
@@ -317,10 +316,10 @@ image("adjust_jpeg_quality", LARGE.astype(np.float32) / 255, 70, rtol=0.05, grad
 image("random_jpeg_quality", LARGE, 40, 90, seed=3, **NEAR)
 
 
-@pytest.mark.parametrize("program", image.programs, ids=image.ids())
-def test_tf_image(program: Program, tmp_path: Path) -> None:
-    judge(program, tmp_path)
+@pytest.mark.parametrize(("program", "options"), image.parameters())
+def test_tf_image(program: Any, options: Any) -> None:
+    agree(program, **options)
 
 
 def test_every_function_of_tf_image_is_here() -> None:
-    image.check_complete()
+    assert image.missing() == []

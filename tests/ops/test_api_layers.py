@@ -6,13 +6,13 @@ that of batch normalisation, which the graphs of `tests/endtoend` have.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from ops.programs import FLOATS, Program, Table, judge
+from ops.api import Programs, agree
+from ops.operands import FLOATS
 from tensorflow.python.keras.layers.legacy_rnn import rnn_cell_impl
 from tensorflow.python.layers import layers as functions
 
@@ -29,7 +29,7 @@ for _name in dir(functions):
     if _name[0].islower():
         setattr(Functions, _name, staticmethod(getattr(functions, _name)))
 
-layers = Table(Functions, without={})
+layers = Programs(Functions, {})
 ROWS, SERIES, IMAGE, VOLUME = numbers(3, 5), numbers(2, 9, 3), numbers(2, 7, 8, 3), numbers(2, 4, 5, 6, 3)
 
 layers("dense", ROWS, 4, dtypes=FLOATS)
@@ -67,7 +67,8 @@ layers("conv2d", IMAGE, 4, [3, 2], activation=tf.nn.elu, bias_initializer=tf.one
 layers("conv2d", IMAGE.transpose(0, 3, 1, 2).copy(), 4, 3, data_format="channels_first")
 for training in (True, False):
     layers("dropout", ROWS, 0.4, seed=3, training=training)
-layers("dropout", ROWS, 0.4, seed=3, training=np.bool_(True))
+layers("dropout", ROWS, 0.4, seed=3, training=np.bool_(True), hidden=False)
+layers("dropout", ROWS, 0.4, seed=3, training=np.bool_(True), known=False)
 layers("dropout", ROWS, 0.4, noise_shape=[3, 1], seed=3, training=True)
 layers("flatten", VOLUME)
 layers("flatten", ROWS)
@@ -88,9 +89,9 @@ class Cells:
     DeviceWrapper = rnn_cell_impl.DeviceWrapper
 
 
-cells = Table(
+cells = Programs(
     Cells,
-    without={
+    {
         "RNNCell": "what cells inherit from",
         "LSTMStateTuple": "what LSTM cells give",
         "DeviceWrapper": "places ops",
@@ -123,21 +124,17 @@ cells("ResidualWrapper", SERIES, LENGTHS, use=lambda f, x, n: unrolled(lambda: f
 TABLES = {"layers": layers, "cells": cells}
 
 
-@pytest.mark.parametrize(
-    "program",
-    [program for table in TABLES.values() for program in table.programs],
-    ids=[f"{name}.{each}" for name, table in TABLES.items() for each in table.ids()],
-)
+@pytest.mark.parametrize(("program", "options"), [p for table in TABLES.values() for p in table.parameters()])
 @pytest.mark.parametrize("resources", [False, True], ids=["references", "resources"])
-def test_tf_layers_and_cells(program: Program, resources: bool, tmp_path: Path) -> None:
+def test_tf_layers_and_cells(program: Any, options: Any, resources: bool) -> None:
     enabled = tf.resource_variables_enabled()
     (tf.enable_resource_variables if resources else tf.disable_resource_variables)()
     try:
-        judge(program, tmp_path)
+        agree(program, **options)
     finally:
         (tf.enable_resource_variables if enabled else tf.disable_resource_variables)()
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_every_function_of_the_namespace_is_here(table: Table) -> None:
-    table.check_complete()
+def test_every_function_of_the_namespace_is_here(table: Programs) -> None:
+    assert table.missing() == []

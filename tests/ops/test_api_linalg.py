@@ -23,20 +23,20 @@ LOOSE = {"rtol": 1e-3}
 linalg = Programs(tf.linalg, {})
 
 for name in ("adjoint", "matrix_transpose", "diag_part", "trace", "inv", "det"):
-    linalg(name, A, dtypes=DOUBLES, options=LOOSE)
-    linalg(name, C, dtypes=COMPLEX, options=LOOSE)
+    linalg(name, A, dtypes=DOUBLES, **LOOSE)
+    linalg(name, C, dtypes=COMPLEX, **LOOSE)
     if name != "trace":
         linalg(name, A[0])
 for name in ("slogdet", "logdet", "sqrtm", "expm", "cholesky", "matrix_rank", "pinv"):
     # The gradients of sqrtm and expm are none, or differ by rounding that they magnify.
-    linalg(name, SPD, dtypes=DOUBLES[1:], options={**LOOSE, "gradients": name not in ("sqrtm",)})
+    linalg(name, SPD, dtypes=DOUBLES[1:], **LOOSE, gradients=name not in ("sqrtm",))
 linalg("slogdet", C)
-linalg("logm", SPD.astype(np.complex128), options={"rtol": 1e-6, "gradients": False})
+linalg("logm", SPD.astype(np.complex128), rtol=1e-6, gradients=False)
 linalg("cholesky", np.array([[1.0, 2.0], [2.0, 1.0]]))
-linalg("det", np.zeros((2, 2)), options={"gradients": False})
+linalg("det", np.zeros((2, 2)), gradients=False)
 linalg("inv", np.ones((2, 2)))
 linalg("inv", A, adjoint=True)
-linalg("det", np.zeros((0, 3, 3)), options={"gradients": False})
+linalg("det", np.zeros((0, 3, 3)), gradients=False)
 for lower, upper in ((0, 0), (1, 0), (-1, 0), (0, -1), (9, 9)):
     linalg("band_part", A, lower, upper)
 linalg("band_part", np.arange(9).reshape(3, 3), np.array(1), np.array(0))
@@ -52,8 +52,8 @@ for k in (0, 1, -1, (-1, 1)):
 linalg("diag", V, num_rows=5, num_cols=4)
 for function in ("eigh", "eigvalsh"):
     use = lambda f, x: f(x) if f is tf.linalg.eigvalsh else (f(x)[0], tf.abs(f(x)[1]))
-    linalg(function, SPD, dtypes=DOUBLES[1:], use=use, options={"rtol": 1e-6})
-    linalg(function, (C + C.conj().transpose(0, 2, 1)), dtypes=COMPLEX[1:], use=use, options={"gradients": False})
+    linalg(function, SPD, dtypes=DOUBLES[1:], use=use, rtol=1e-6)
+    linalg(function, (C + C.conj().transpose(0, 2, 1)), dtypes=COMPLEX[1:], use=use, gradients=False)
 linalg.build("eigh_tridiagonal", lambda: tf.linalg.eigh_tridiagonal(fed(V[0], shape=[3]), fed(V[1, :2], shape=[2])))
 for equation, operands in (
     ("bij,bjk->bik", (A, B)), ("bij->bji", (A,)), ("bii->bi", (A,)), ("i,j->ij", (V[0], V[1])), ("...ij,...jk", (A, B)),
@@ -66,15 +66,15 @@ linalg("eye", np.array(3, np.int32), dtype=tf.int64)
 linalg("global_norm", [V, B, A])
 linalg("l2_normalize", V, 1)
 for name in ("solve", "lstsq"):
-    linalg(name, A, B, options={"rtol": 1e-7})
-    linalg(name, A, B, dtypes=DOUBLES, options=LOOSE)
+    linalg(name, A, B, rtol=1e-7)
+    linalg(name, A, B, dtypes=DOUBLES, **LOOSE)
 linalg("solve", A, B, adjoint=True)
 linalg("solve", C, C)
-linalg("lstsq", TALL, random.normal(size=(2, 5, 2)), l2_regularizer=0.5, options={"rtol": 1e-7})
-linalg("lstsq", TALL, random.normal(size=(2, 5, 2)), fast=False, options={"gradients": False})
+linalg("lstsq", TALL, random.normal(size=(2, 5, 2)), l2_regularizer=0.5, rtol=1e-7)
+linalg("lstsq", TALL, random.normal(size=(2, 5, 2)), fast=False, gradients=False)
 for lower, adjoint in ((True, False), (False, False), (True, True)):
     linalg("triangular_solve", A, B, lower, adjoint)
-linalg("triangular_solve", C, C, dtypes=COMPLEX, options=LOOSE)
+linalg("triangular_solve", C, C, dtypes=COMPLEX, **LOOSE)
 linalg("lu", A)
 linalg("lu", C, output_idx_type=tf.int64)
 linalg("lu_matrix_inverse", A, np.array([[2, 0, 1], [0, 1, 2]], np.int32))
@@ -97,18 +97,18 @@ for order in ("euclidean", "fro", 1, 2, np.inf, 3):
     if order not in ("fro", 3, 2):
         linalg("norm", A, order, axis=[-2, -1], keepdims=True)
 for full in (False, True):
-    linalg("qr", TALL, full, use=lambda f, x, full: [tf.abs(y) for y in f(x, full)], options={"gradients": False})
+    linalg("qr", TALL, full, use=lambda f, x, full: [tf.abs(y) for y in f(x, full)], gradients=False)
 # Columns beyond the rank are any that are orthogonal to the others.
-linalg("svd", TALL, use=lambda f, x: [tf.abs(y) for y in f(x)], options={"gradients": False})
-linalg("svd", WIDE, True, use=lambda f, x, full: [tf.abs(y)[..., :3] for y in f(x, full)], options={"gradients": False})
-linalg("svd", WIDE, compute_uv=False, options={"rtol": 1e-7})
+linalg("svd", TALL, use=lambda f, x: [tf.abs(y) for y in f(x)], gradients=False)
+linalg("svd", WIDE, True, use=lambda f, x, full: [tf.abs(y)[..., :3] for y in f(x, full)], gradients=False)
+linalg("svd", WIDE, compute_uv=False, rtol=1e-7)
 linalg("tensor_diag", V)
 linalg("tensor_diag_part", random.normal(size=(2, 3, 2, 3)))
 for axes in (1, [[1], [0]], 0, 2):
     linalg("tensordot", A[0], A[1], axes)
 linalg("trace", np.arange(9).reshape(3, 3))
 linalg("transpose", A)
-linalg("tridiagonal_matmul", [V, V + 1, V[::-1].copy()], B, diagonals_format="sequence", options={"gradients": False})
+linalg("tridiagonal_matmul", [V, V + 1, V[::-1].copy()], B, diagonals_format="sequence", gradients=False)
 for form in ("compact", "sequence", "matrix"):
     bands = random.normal(size=(2, 3, 3)) + np.array([0, 5, 0])[:, None]
     given: Any = bands if form == "compact" else [bands[:, i].copy() for i in range(3)] if form == "sequence" else A

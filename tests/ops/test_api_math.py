@@ -79,10 +79,10 @@ for name in [
     for shape in SHAPES[1:]:
         math(name, np.abs(shape) if value is POSITIVE else shape / 10 if name == "atanh" else shape)
     if not name.startswith("bessel"):
-        math(name, EDGES if name != "erf" else EDGES[np.isfinite(EDGES)], options={"gradients": False})
+        math(name, EDGES if name != "erf" else EDGES[np.isfinite(EDGES)], gradients=False)
 for name in ("acos", "asin"):
     math(name, UNIT, dtypes=FLOATS)
-    math(name, EDGES, options={"gradients": False})
+    math(name, EDGES, gradients=False)
 math("acosh", POSITIVE + 1, dtypes=FLOATS)
 for name in ("erfinv", "ndtri", "erfcinv"):
     inside = np.abs(UNIT) if name == "ndtri" else UNIT + 1 if name == "erfcinv" else UNIT
@@ -134,7 +134,7 @@ for name in ["add", "subtract", "multiply", "divide", "truediv", "maximum", "min
     math(name, X, Y, dtypes=FLOATS)
     math(name, X, np.float64(2) * np.ones(()))
     math(name, np.zeros((0, 3)), np.ones((1, 3)))
-    math(name, EDGES[:, None], EDGES, options={"gradients": False})
+    math(name, EDGES[:, None], EDGES, gradients=False)
     for dtype in (np.int32, np.int64) if name == "squared_difference" else (np.int32, np.int64, np.uint8, np.int16):
         math(name, N.astype(dtype), M.astype(dtype))
 for name in ["add", "subtract", "multiply", "divide", "truediv", "squared_difference"]:
@@ -144,7 +144,7 @@ for name in ["divide_no_nan", "multiply_no_nan", "xdivy", "xlogy", "xlog1py"]:
     math(name, np.array([0.0, 1.0, 0.0, 2.0]), np.array([0.0, 0.0, 5.0, 3.0]))
 math("divide_no_nan", Z, Z[0], dtypes=COMPLEX)
 for name in ["floordiv", "floormod", "mod"]:
-    math(name, X, Y, dtypes=FLOATS, options={"gradients": name != "mod"})
+    math(name, X, Y, dtypes=FLOATS, gradients=name != "mod")
     for dtype in (np.int32, np.int64, np.int8):
         math(name, N.astype(dtype), M.astype(dtype))
         math(name, N.astype(dtype), -M.astype(dtype))
@@ -156,7 +156,7 @@ math("pow", N, np.abs(N))
 math("pow", N, np.array(-1))
 math("pow", Z, Z[0], dtypes=COMPLEX)
 math("atan2", X, Y, dtypes=FLOATS)
-math("atan2", EDGES[:, None], EDGES, options={"gradients": False})
+math("atan2", EDGES[:, None], EDGES, gradients=False)
 math("nextafter", X, Y, dtypes=FLOATS[:2])
 math("nextafter", EDGES[:, None], EDGES)
 for name in ["equal", "not_equal", "greater", "greater_equal", "less", "less_equal"]:
@@ -171,10 +171,10 @@ for name in ("logical_and", "logical_or", "logical_xor"):
     math(name, N > 0, N[0] > 1)
 math("logical_not", N > 0)
 for name in ("igamma", "igammac"):
-    math(name, POSITIVE, np.abs(Y), dtypes=FLOATS[:2], options={"rtol": 1e-3})
-math("polygamma", np.array([0.0, 1.0, 2.0, 3.0]), POSITIVE, dtypes=FLOATS[:2], options={"rtol": 1e-3})
-math("zeta", POSITIVE + 1.1, np.abs(Y), dtypes=FLOATS[:2], options={"rtol": 1e-3})
-math("betainc", POSITIVE, POSITIVE[::-1].copy(), np.abs(UNIT), dtypes=FLOATS[:2], options={"rtol": 1e-3})
+    math(name, POSITIVE, np.abs(Y), dtypes=FLOATS[:2], rtol=1e-3)
+math("polygamma", np.array([0.0, 1.0, 2.0, 3.0]), POSITIVE, dtypes=FLOATS[:2], rtol=1e-3)
+math("zeta", POSITIVE + 1.1, np.abs(Y), dtypes=FLOATS[:2], rtol=1e-3)
+math("betainc", POSITIVE, POSITIVE[::-1].copy(), np.abs(UNIT), dtypes=FLOATS[:2], rtol=1e-3)
 math("lbeta", POSITIVE, dtypes=FLOATS[:2])
 math("scalar_mul", np.float64(3) * np.ones(()), X, dtypes=FLOATS)
 math("scalar_mul", 2.5, X)
@@ -201,8 +201,8 @@ for name in [
         math(name, X, axis=axis)
         math(name, X, axis=axis, keepdims=True)
     math(name, X, axis=np.array([0], np.int64))
-    math(name, np.zeros((0, 3)), axis=0, options={"gradients": False})
-    math(name, np.array([1.0, np.nan, np.inf, -np.inf]), options={"gradients": False})
+    math(name, np.zeros((0, 3)), axis=0, gradients=False)
+    math(name, np.array([1.0, np.nan, np.inf, -np.inf]), gradients=False)
     math(name, X, axis=2)
 for name in ("reduce_sum", "reduce_mean", "reduce_prod", "reduce_variance", "reduce_std", "reduce_euclidean_norm"):
     math(name, Z, dtypes=COMPLEX, axis=1)

@@ -20,7 +20,7 @@ class _Metrics(Programs):
     """Programs that fetch the update alone, whose value is the metric's: nothing orders it and the other output."""
 
     def __call__(self, name: str, *args: Any, **kwargs: Any) -> None:
-        super().__call__(name, *args, use=lambda f, *a, **k: f(*a, **k)[1], options=MANY, **kwargs)
+        super().__call__(name, *args, use=lambda f, *a, **k: f(*a, **k)[1], **MANY, **kwargs)
 
 
 MANY = {"runs": 3, "gradients": False}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from ops.programs import FLOATS, Fixed, Program, Table, judge
+from ops.api import Programs, agree
+from ops.operands import FLOATS
 
 WIDE = ("float32", "float64")
 
@@ -21,9 +21,9 @@ def complexes(*shape: int, dtype: Any = np.complex64) -> np.ndarray:
     return (numbers(*shape) + 1j * numbers(*shape, seed=1)).astype(dtype)
 
 
-signal = Table(
+signal = Programs(
     tf.signal,
-    without=dict.fromkeys(("fftnd", "ifftnd", "rfftnd", "irfftnd"), "TensorFlow has no CPU kernel of it"),
+    dict.fromkeys(("fftnd", "ifftnd", "rfftnd", "irfftnd"), "TensorFlow has no CPU kernel of it"),
 )
 
 for suffix, shape in (("", (3, 8)), ("2d", (2, 4, 6)), ("3d", (2, 3, 4, 5))):
@@ -34,8 +34,8 @@ for suffix, shape in (("", (3, 8)), ("2d", (2, 4, 6)), ("3d", (2, 3, 4, 5))):
     signal(f"irfft{suffix}", complexes(*shape))
     rank = int(suffix[:1] or 1)
     for lengths in ([3] * rank, [9] * rank):
-        signal(f"rfft{suffix}", numbers(*shape), Fixed(lengths))
-        signal(f"irfft{suffix}", complexes(*shape), Fixed(lengths))
+        signal(f"rfft{suffix}", numbers(*shape), lengths)
+        signal(f"irfft{suffix}", complexes(*shape), lengths)
 signal("fft", complexes(2, 7), gradients=False)
 for name in ("fftshift", "ifftshift"):
     for axes in (None, -1, [0, 2]):
@@ -67,20 +67,20 @@ for length in (None, 16):
     signal("stft", numbers(2, 40), 10, 5, length)
     signal("inverse_stft", complexes(2, 6, 9), 10, 5, length)
 signal("stft", numbers(2, 40), 10, 5, window_fn=None, pad_end=True)
-signal("inverse_stft", complexes(2, 6, 9), 10, 5, window_fn=Fixed(tf.signal.inverse_stft_window_fn(5)))
+signal("inverse_stft", complexes(2, 6, 9), 10, 5, window_fn=tf.signal.inverse_stft_window_fn(5))
 signal("inverse_stft_window_fn", 5, use=lambda f, step: f(step)(12, dtype=tf.float32))
 signal("inverse_stft_window_fn", 3, use=lambda f, step: f(step, tf.signal.hamming_window)(8, dtype=tf.float32))
 for norm in (None, "ortho"):
     signal("mdct", numbers(2, 40), 8, norm=norm)
     signal("inverse_mdct", numbers(2, 6, 4), norm=norm)
-signal("mdct", numbers(2, 38), 8, pad_end=True, window_fn=Fixed(tf.signal.kaiser_bessel_derived_window))
+signal("mdct", numbers(2, 38), 8, pad_end=True, window_fn=tf.signal.kaiser_bessel_derived_window)
 signal("linear_to_mel_weight_matrix")
 signal("linear_to_mel_weight_matrix", 10, 65, 16000, 80.0, 7600.0, tf.float64)
 signal("linear_to_mel_weight_matrix", 10, 65, np.float32(16000))
 signal("mfccs_from_log_mel_spectrograms", numbers(2, 5, 20), dtypes=WIDE)
 
 
-quantization = Table(tf.quantization, without={"experimental": "reads and writes models, makes no graphs"})
+quantization = Programs(tf.quantization, {})
 VALUES = np.concatenate([np.linspace(-7, 7, 57), [0.49999997, 1e3, -1e3]]).astype(np.float32)
 LOW, HIGH = np.float32(-3), np.float32(5)
 
@@ -116,15 +116,15 @@ for T in (tf.qint8, tf.quint8, tf.qint16, tf.quint16):
 quantization("quantize", VALUES, LOW, HIGH, tf.qint32, use=unquantized, gradients=False)
 for mode in ("MIN_COMBINED", "MIN_FIRST"):
     quantization(
-        "dequantize", INTEGERS, LOW, HIGH, mode=mode, unknown=False,
+        "dequantize", INTEGERS, LOW, HIGH, mode=mode, hidden=False,
         use=lambda f, x, *a, **k: f(tf.bitcast(x, tf.quint8), *a, **k),
     )  # fmt: skip
 quantization(
-    "quantized_concat", INTEGERS, LOW, HIGH, unknown=False,
+    "quantized_concat", INTEGERS, LOW, HIGH, hidden=False,
     use=lambda f, x, low, high: unquantized(f, 0, [tf.bitcast(x, tf.quint8)] * 2, [low, low * 2], [high, high]),
 )  # fmt: skip
 
-audio = Table(tf.audio, without={})
+audio = Programs(tf.audio, {})
 SOUND = numbers(50, 2) / 3
 audio("encode_wav", SOUND, np.int32(8000))
 audio("decode_wav", SOUND, use=lambda f, x: f(tf.audio.encode_wav(x, 8000), 1, 60), gradients=False)
@@ -132,15 +132,11 @@ audio("decode_wav", SOUND, use=lambda f, x: f(tf.audio.encode_wav(x, 8000), 1, 6
 TABLES = {"signal": signal, "quantization": quantization, "audio": audio}
 
 
-@pytest.mark.parametrize(
-    "program",
-    [program for table in TABLES.values() for program in table.programs],
-    ids=[f"{name}.{each}" for name, table in TABLES.items() for each in table.ids()],
-)
-def test_tf_signal_quantization_and_audio(program: Program, tmp_path: Path) -> None:
-    judge(program, tmp_path)
+@pytest.mark.parametrize(("program", "options"), [p for table in TABLES.values() for p in table.parameters()])
+def test_tf_signal_quantization_and_audio(program: Any, options: Any) -> None:
+    agree(program, **options)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
-def test_every_function_of_the_namespace_is_here(table: Table) -> None:
-    table.check_complete()
+def test_every_function_of_the_namespace_is_here(table: Programs) -> None:
+    assert table.missing() == []

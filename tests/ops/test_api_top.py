@@ -288,9 +288,9 @@ for name in ("div", "floor_div", "realdiv", "truncatediv", "truncatemod"):
         top(name, N, np.abs(N) + 1)
     if name in ("div", "realdiv"):
         top(name, X, X + 9, dtypes=FLOATS)
-top("truncatemod", X, X + 9, options={"gradients": False})
+top("truncatemod", X, X + 9, gradients=False)
 top("norm", X)
-top("hessians", X, use=lambda f, x: f(tf.reduce_sum(x**3), x), options={"gradients": False})
+top("hessians", X, use=lambda f, x: f(tf.reduce_sum(x**3), x), gradients=False)
 top("Print", X, [X, N], "shown: ")
 top("print", X, use=lambda f, x: [f("shown", x), tf.constant(1)])
 top("random_crop", N, [2, 2])

@@ -244,7 +244,7 @@ SEED = np.array([3, 4], np.int32)
 ALPHA = np.array([0.5, 2.0])
 for name in ("normal", "uniform", "truncated_normal"):
     for dtype in (tf.float32, tf.float64, tf.float16, tf.bfloat16):
-        draws(name, np.array([3, 4], np.int32), dtype=dtype, options={"runs": 2})
+        draws(name, np.array([3, 4], np.int32), dtype=dtype, runs=2)
         draws(f"stateless_{name}", np.array([3, 4], np.int32), SEED, dtype=dtype)
     draws(name, [2, 3], seed=5)
 draws("uniform", np.array([6], np.int32), 1, 9, tf.int32)
@@ -262,7 +262,7 @@ for name in ("gamma", "poisson"):
 draws("gamma", [4], ALPHA, np.array(3.0), dtype=tf.float64)
 draws("stateless_binomial", np.array([5, 2], np.int32), SEED, np.array([5.0, 50.0]), np.array([0.3, 0.6]))
 draws("stateless_parameterized_truncated_normal", np.array([5, 2], np.int32), SEED, ALPHA, ALPHA + 1, ALPHA - 1, ALPHA + 3,
-      options={"gradients": False})  # fmt: skip
+      gradients=False)  # fmt: skip
 for name in ("categorical", "multinomial"):
     draws(name, X, 6)
     draws(name, X, 6, **{"dtype" if name == "categorical" else "output_dtype": tf.int32})
