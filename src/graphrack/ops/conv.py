@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops.blas import matmul
@@ -180,28 +181,34 @@ def depthwise(windows: Windows) -> Kernel:
         outs, pads = windows.place(tuple(sizes), tuple(kernel))
         out_depth = depth * multiplier
         shape = (batch, *outs, out_depth)
-        if not prod(shape):
+        if not prod(shape) or not prod(kernel):
             return np.zeros(shape, input.dtype)
-        if multiplier > 1:
-            input = np.repeat(input, multiplier, axis=-1)
-        input = padded(input, pads)
-        # One row of output at full length lets NumPy run through columns and channels in one loop.
-        factors = np.empty((*kernel, outs[1], out_depth), input.dtype)
-        factors[...] = filter.reshape(*kernel, 1, out_depth)
-        views = windows.views(input, outs, tuple(kernel))[..., 0, :]
-        taps = [views[:, :, :, i, j] for i in range(kernel[0]) for j in range(kernel[1])]
-        factors = factors.reshape(-1, outs[1], out_depth)
+        factors = filter.reshape(*kernel, out_depth)
+        gapless = windows.strides[1] == 1
+        if gapless:
+            # Columns and channels of a window's element lie in one stretch, as long as a row of the output.
+            factors = np.tile(factors, outs[1])
         result = np.empty(shape, input.dtype)
-        if not taps:
-            result[...] = 0
-            return result
-        for piece in chunks(shape[:-2], outs[1] * out_depth * input.itemsize, CHUNK_BYTES // 4):
-            total = result[piece]
-            np.multiply(taps[0][piece], factors[0], out=total)
-            term = np.empty_like(total)
-            for view, factor in zip(taps[1:], factors[1:], strict=True):
-                np.multiply(view[piece], factor, out=term)
-                total += term
+        image_bytes = out_depth * input.itemsize * prod(size + sum(pad) for size, pad in zip(sizes, pads, strict=True))
+        for piece in chunks((batch,), image_bytes, MOST_CHUNK_BYTES):
+            images = input[piece]
+            if multiplier > 1:
+                images = np.repeat(images, multiplier, axis=-1)
+            images = padded(images, pads, reuse=True)
+            if not images.flags.c_contiguous:
+                images = gathered(images)
+            # Unlike np.multiply and np.add, einsum needs one pass for each element of the window.
+            views = windows.views(images, outs, tuple(kernel))
+            target = result[piece]
+            if gapless:
+                rows = as_strided(
+                    images,
+                    (*views.shape[:2], *kernel, outs[1] * out_depth),
+                    (*views.strides[:2], *views.strides[3:5], images.itemsize),
+                )
+                np.einsum("bhijx,ijx->bhx", rows, factors, out=target.reshape(*target.shape[:2], -1))
+            else:
+                np.einsum("bhwijc,ijc->bhwc", views[..., 0, :], factors, out=target)
         return result
 
     return run

@@ -184,13 +184,21 @@ def _place(
     return (span // stride if span >= 0 else -(-span // stride)), before, after
 
 
-def padded(x: Array, pads: Sequence[tuple[int, int]], value: Any = 0) -> Array:
-    """The input with its spatial dimensions padded; itself where there is nothing to pad."""
+def padded(x: Array, pads: Sequence[tuple[int, int]], value: Any = 0, *, reuse: bool = False) -> Array:
+    """The input with its spatial dimensions padded; itself where there is nothing to pad.
+
+    Attributes:
+        reuse: whether the result may lie in `scratch` memory.
+    """
     if not any(before or after for before, after in pads):
         return x
     sizes = [size + before + after for size, (before, after) in zip(x.shape[1:-1], pads, strict=True)]
     shape = (x.shape[0], *sizes, x.shape[-1])
-    result = np.zeros(shape, x.dtype) if value == 0 else np.full(shape, value, x.dtype)
+    if reuse:
+        result = scratch(shape, x.dtype)
+        result.fill(value)
+    else:
+        result = np.zeros(shape, x.dtype) if value == 0 else np.full(shape, value, x.dtype)
     inner = tuple(slice(before, before + n) for n, (before, _) in zip(x.shape[1:-1], pads, strict=True))
     result[(slice(None), *inner)] = x
     return result
