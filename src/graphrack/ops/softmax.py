@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
+from graphrack.ops._arguments import are_within
 from graphrack.ops.blas import dot
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
@@ -15,7 +16,7 @@ from graphrack.ops.runtime import Array
 
 def _exponentials(logits: Array) -> tuple[Array, Array]:
     """Logits less their row's largest, and the exponentials of that; the last axis is not empty."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
     return shifted, np.exp(shifted)
 
 
@@ -88,18 +89,20 @@ def _sparse_cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]
         raise ValueError(f"SparseSoftmaxCrossEntropyWithLogits needs at least one class, found {features.shape}")
     if not labels.size:
         return np.zeros(0, features.dtype), np.zeros_like(features)
-    outside = (labels < 0) | (labels >= classes)
-    if outside.any():
+    if not are_within(labels, classes):
+        outside = (labels < 0) | (labels >= classes)
         raise ValueError(
             f"SparseSoftmaxCrossEntropyWithLogits has a label of {labels[outside][0]}, which is outside "
             f"the valid range [0, {classes})"
         )
-    rows = np.arange(labels.shape[0])
     shifted, softmax = _exponentials(features)
-    total = softmax.sum(axis=1, keepdims=True)
-    loss = np.log(total[:, 0]) - shifted[rows, labels]
+    places = np.arange(0, softmax.size, classes)
+    places += labels
+    total = np.add.reduce(softmax, axis=1, keepdims=True)
+    loss = np.log(total[:, 0])
+    loss -= shifted.reshape(-1)[places]
     softmax /= total
-    softmax[rows, labels] -= 1
+    softmax.reshape(-1)[places] -= 1
     return loss, softmax
 
 
