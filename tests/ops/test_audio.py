@@ -58,7 +58,7 @@ def test_damaged_files_are_refused_where_tensorflow_refuses_them(at: int, byte: 
 
 
 @pytest.mark.parametrize("squared", [True, False])
-@pytest.mark.parametrize(("window", "stride"), [(16, 5), (20, 7), (400, 3), (300, 3), (2, 1), (1, 1), (8, 0), (33, 50)])
+@pytest.mark.parametrize(("window", "stride"), [(16, 5), (20, 7), (400, 3), (300, 3), (2, 1), (33, 50)])
 def test_spectrogram(window: int, stride: int, squared: bool) -> None:
     attributes = {"window_size": window, "stride": stride, "magnitude_squared": squared}
     for samples in (SOUND, SOUND[:0], SOUND[:, :0], SOUND[:, 0]):

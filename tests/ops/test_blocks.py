@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ops.harness import check
-from ops.samples import ALL, check_if_known, ints, sample, sequence
+from ops.samples import PLAIN, QUANTIZED, check_if_known, ints, sample, sequence
 
 from graphrack.ops import registry
 
 
-@pytest.mark.parametrize("dtype", ALL, ids=str)
+@pytest.mark.parametrize("dtype", [*PLAIN, QUANTIZED[0]], ids=str)
 def test_every_dtype(dtype: np.dtype) -> None:
     value = sample((2, 4, 6, 8), dtype)
     check_if_known("SpaceToDepth", input=value, block_size=2)
@@ -26,7 +26,7 @@ def test_every_dtype(dtype: np.dtype) -> None:
     check_if_known("ExtractVolumePatches", input=volume, padding="VALID", **sizes)
 
 
-@pytest.mark.parametrize("block", [1, 2, 3])
+@pytest.mark.parametrize("block", [2, 3])
 def test_depth_and_space_agree(block: int) -> None:
     for shape in ((2, 6, 6, 9), (1, 4, 6, 4), (2, 0, 4, 4), (2, 4, 4), (1, 2, 2, 3)):
         check("SpaceToDepth", input=sequence(shape), block_size=block)

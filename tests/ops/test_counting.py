@@ -105,7 +105,7 @@ def test_sparse_counts_agree(dtype: Any, weight: Any) -> None:
             check("RaggedCountSparseOutput", splits=np.array(splits), values=values, weights=weights((4,)), **given)
 
 
-def test_negative_values_are_not_counted() -> None:
+def test_negative_values_are_refused() -> None:
     none = np.zeros(0, np.int32)
     check("DenseCountSparseOutput", values=np.array([-1]), weights=none, binary_output=False, refused=True)
     check("DenseCountSparseOutput", values=np.array([1]), weights=np.zeros(2, np.int32), binary_output=False,

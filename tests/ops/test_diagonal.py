@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ops.harness import check
-from ops.samples import PLAIN, check_if_known, ints, sample, scalar
+from ops.samples import NUMBERS, check_if_known, ints, sample, scalar
 
 from graphrack.ops import registry
 
@@ -36,7 +36,7 @@ def check_band(dtype: Any, rows: int, columns: int, low: int, high: int, batch: 
     check_if_known("MatrixDiagV2", diagonal=diagonal, k=k, **sizes)
 
 
-@pytest.mark.parametrize("dtype", PLAIN, ids=str)
+@pytest.mark.parametrize("dtype", [*NUMBERS, np.dtype(bool)], ids=str)
 def test_every_dtype(dtype: np.dtype) -> None:
     check_band(dtype, 3, 4, -1, 1, (2,), seed=1)
     check_band(dtype, 4, 3, 1, 1, (), seed=2)

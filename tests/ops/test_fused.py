@@ -172,7 +172,6 @@ def test_convolution_of_mirrored_images(padding: str, mode: str, dtype: Any) -> 
         [[0, 0], [-1, 0], [0, 0], [0, 0]],
         [[1, 0], [0, 0], [0, 0], [0, 0]],
         [[0, 0], [0, 0], [0, 0], [0, 1]],
-        [[0, 0], [1, 1], [1, 1]],
     ],
 )
 def test_convolution_of_mirrored_images_refuses_other_paddings(paddings: list[list[int]]) -> None:

@@ -115,7 +115,7 @@ def test_our_png_is_read_back_by_tensorflow(height: int, width: int, channels: i
         np.testing.assert_array_equal(found, image)
 
 
-def test_png_of_batches_and_of_other_shapes() -> None:
+def test_png_of_batches_is_made_and_of_other_shapes_is_refused() -> None:
     batch = pixels(4, 6, 3).reshape(2, 2, 6, 3)
     op = registry.lookup("EncodePng")
     assert op is not None

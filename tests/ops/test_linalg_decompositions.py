@@ -133,7 +133,7 @@ def test_eigenvalues_of_general_matrices(size: int, batch: tuple[int, ...], dtyp
     assert alone.shape == values.shape
 
 
-def test_eigenvalues_of_what_has_none() -> None:
+def test_eigenvalues_of_what_has_none_are_refused() -> None:
     import tensorflow.compat.v1 as tf
 
     check("Eig", input=np.full((2, 2), np.nan, np.float32), Tout=tf.complex64, refused=True)
@@ -152,7 +152,7 @@ def test_lu(size: int, batch: tuple[int, ...], dtype: Any) -> None:
     check("Lu", input=matrix, output_idx_type=tf.int64, refused=False, **near(dtype))
 
 
-def test_lu_of_what_is_singular_or_not_square() -> None:
+def test_lu_of_what_is_singular_or_not_square_is_refused() -> None:
     check("Lu", input=np.ones((2, 2)), refused=True)
     check("Lu", input=np.full((2, 2), np.nan), refused=True)
     check("Lu", input=np.ones((2, 3)), refused=True)

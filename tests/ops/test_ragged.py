@@ -81,7 +81,6 @@ DENSE: list[dict[str, Any]] = [
     {"kinds": ["ROW_SPLITS"], "parts": [[0]], "count": 0},
     {"kinds": ["ROW_SPLITS"], "parts": [[0, 2, 2, 4]], "count": 5},
     {"kinds": ["FIRST_DIM_SIZE", "VALUE_ROWIDS"], "parts": [2, [0, 0, 2, 2, 2]], "count": 5},
-    {"kinds": ["VALUE_ROWIDS"], "parts": [[0, 0, 2, 2, 2]], "count": 5},
 ]
 
 

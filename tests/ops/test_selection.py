@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from ops.harness import check
-from ops.samples import ALL, PLAIN, check_if_known, ints, sample, scalar, sequence
+from ops.samples import ALL, NUMBERS, PLAIN, check_if_known, ints, sample, scalar, sequence
 
 from graphrack.ops import registry
 
 INDEX_SHAPES = [(), (3,), (2, 2), (0,)]
 
 
-@pytest.mark.parametrize("dtype", ALL, ids=str)
+@pytest.mark.parametrize("dtype", [*NUMBERS, np.dtype(bool)], ids=str)
 def test_where_of_every_dtype(dtype: np.dtype) -> None:
     for shape in ((5,), (2, 3, 4), (0, 2), ()):
         check_if_known("Where", condition=sample(shape, dtype))
@@ -39,7 +39,7 @@ def test_select_of_every_dtype(dtype: np.dtype) -> None:
     check("Select", refused=False, condition=np.zeros((0,), bool), x=t[:0], y=e[:0])
 
 
-@pytest.mark.parametrize("axis", range(-4, 4))
+@pytest.mark.parametrize("axis", range(-1, 4))
 @pytest.mark.parametrize("index_type", [np.int32, np.int64, np.int8, np.uint8])
 def test_one_hot_of_axes_and_indices_agrees(axis: int, index_type: type) -> None:
     for shape in INDEX_SHAPES:

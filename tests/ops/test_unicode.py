@@ -60,7 +60,7 @@ def test_unknown_encodings_are_refused(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("errors", ["replace", "ignore", "strict"])
-@pytest.mark.parametrize("output", ["UTF-8", "UTF-16-BE", "UTF-32-BE", "UTF-16-LE"])
+@pytest.mark.parametrize("output", ["UTF-8", "UTF-16-BE", "UTF-32-BE"])
 def test_encoding_agrees(output: str, errors: str) -> None:
     good, bad = [97, 0x1F600, 0xFDD0, 0, 0xFFFD], [97, 0xD800, 0x110000, -1]
     for values, splits in (
