@@ -437,7 +437,7 @@ def sentence_pairs_by_manhattan_lstm() -> Graph:
 
     def encode(text: Any) -> Any:
         clean = tf.strings.regex_replace(tf.strings.lower(text), r"[^a-z ]", "")
-        tokens = tf.strings.split(clean).to_sparse()
+        tokens = tf.strings.split(clean)
         ids = tf.SparseTensor(tokens.indices, table.lookup(tokens.values), tokens.dense_shape)
         rows = tf.nn.embedding_lookup(embedding, tf.sparse.to_dense(ids, default_value=0))
         lengths = tf.math.unsorted_segment_sum(tf.ones_like(ids.values), ids.indices[:, 0], ids.dense_shape[0])
