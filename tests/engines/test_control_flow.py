@@ -247,3 +247,20 @@ def test_a_recursive_function_runs(tmp_path: Path) -> None:
     (tmp_path / "g.pb").write_bytes(text_format.Parse(text, GraphDef()).SerializeToString())
     model = gr.load(tmp_path / "g.pb")
     assert [int(model.run("out", {"n": n})) for n in (0, 1, 5, 10)] == [0, 1, 15, 55]
+
+
+@both
+def test_random_numbers_in_branches_are_each_branchs_own(tmp_path: Path, v2: bool) -> None:
+    def build() -> Any:
+        p, n = tf.placeholder(tf.bool, [], name="p"), tf.constant([3])
+        draw = lambda: tf.random.uniform(n, seed=3)
+        first, second = (tf.cond(p, draw, lambda: tf.zeros(n)) for _ in range(2))
+        twice = tf.while_loop(
+            lambda i, _: i < 3,
+            lambda i, v: (i + 1, v + tf.cond(p, draw, draw)),
+            (0, tf.zeros([3])),
+            parallel_iterations=1,
+        )[1]
+        return first, second, twice
+
+    judge(tmp_path, build, [{"p:0": True}, {"p:0": True}, {"p:0": False}], v2=v2)

@@ -85,16 +85,19 @@ class Functions:
         writes: whether any of those examined so far changes variables or other resources.
         caller_writes: whether the plan does that runs them.
         reaching: nodes of the plan and of these functions that reach outside of the process, by op.
+        site: goes before the names of nodes whose plan is being compiled: which calls led there, where that matters.
     """
 
     def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody):
         self.writes = False
         self.caller_writes = False
         self.reaching: dict[str, list[str]] = {}
+        self.site = ""
         self._functions = library
         self._compile_body = compile_body
-        self._made: dict[tuple[bytes, str, str], _Function] = {}
+        self._made: dict[tuple[bytes, str, str, str], _Function] = {}
         self._examined: set[bytes] = set()
+        self._keeping: dict[str, bool] = {}
 
     @cached_property
     def _library(self) -> FunctionLibrary:
@@ -132,10 +135,10 @@ class Functions:
         """
         named = self._named(node)
         if node.op in ("While", "StatelessWhile"):
-            return self._loop(named[0], named[1], used)
+            return self._loop(node, named[0], named[1], used)
         if node.op == "For":
-            return _for(self._function(named[0]), used)
-        functions = [self._function(f, used) for f in named]
+            return _for(self._function(node, named[0]), used)
+        functions = [self._function(node, f, used) for f in named]
         if node.op in ("If", "StatelessIf"):
             return _if(*functions)
         if node.op in ("Case", "StatelessCase"):
@@ -143,7 +146,7 @@ class Functions:
         (function,) = functions
         return lambda state, *arguments: function(arguments, state)
 
-    def _loop(self, cond: NameAttrList, body: NameAttrList, used: Sequence[int]) -> Kernel:
+    def _loop(self, node: NodeDef, cond: NameAttrList, body: NameAttrList, used: Sequence[int]) -> Kernel:
         """A While without the variables that neither its condition nor a used output depends on.
 
         A loop saved by `tf.while_loop` has lists among its variables for what its gradient takes; where only the loop
@@ -158,8 +161,8 @@ class Functions:
             kept = more
         variables = sorted(kept)
         return _while(
-            self._function(cond, None, variables),
-            self._function(body, variables, variables),
+            self._function(node, cond, None, variables),
+            self._function(node, body, variables, variables),
             variables,
             [variables.index(i) for i in used],
         )
@@ -187,10 +190,19 @@ class Functions:
         return found
 
     def _function(
-        self, function: NameAttrList, outputs: Sequence[int] | None = None, arguments: Sequence[int] | None = None
+        self,
+        node: NodeDef,
+        function: NameAttrList,
+        outputs: Sequence[int] | None = None,
+        arguments: Sequence[int] | None = None,
     ) -> _Function:
         """A function that takes only some arguments and gives only some outputs: all, where None is given."""
-        key = (function.SerializeToString(deterministic=True), str(outputs), str(arguments))
+        # A random op draws numbers of its own for each node that calls its function, as where calls are inlined.
+        # Within the site of a function that calls itself, it is the same one all the way down.
+        site = self.site
+        if self._keeps(function) and f"/{function.name}/" not in site:
+            site = f"{site}{node.name}/{function.name}/"
+        key = (function.SerializeToString(deterministic=True), str(outputs), str(arguments), site)
         made = self._made.get(key)
         if made is None:
 
@@ -199,12 +211,29 @@ class Functions:
                 feeds = [parse_tensor(name) for name in graph.inputs]
                 if arguments is not None:
                     feeds = [feeds[i] for i in arguments]
-                return self._compile_body(GraphIndex(graph.graph_def), _fetches(graph, outputs), feeds, self)
+                caller, self.site = self.site, site
+                try:
+                    return self._compile_body(GraphIndex(graph.graph_def), _fetches(graph, outputs), feeds, self)
+                finally:
+                    self.site = caller
 
             # One that calls itself finds itself here, and is compiled by then when it is called.
             made = self._made[key] = _Function(compile_body)
             made.plan = compile_body()
         return made
+
+    def _keeps(self, function: NameAttrList) -> bool:
+        """Whether a node of a function, or of one that it calls, keeps something from run to run."""
+        found = self._keeping.get(function.name)
+        if found is None:
+            self._keeping[function.name] = False  # while its own calls are looked at
+            nodes = self._library.graph(function.name, function.attr).graph_def.node
+            ops = {op for op in (registry.lookup(node.op) for node in nodes) if op is not None}
+            calls = (named for node in nodes if node.op in FUNCTION_OPS for named in self._named(node))
+            found = self._keeping[function.name] = any("node_name" in op.keywords for op in ops) or any(
+                self._keeps(named) for named in calls
+            )
+        return found
 
 
 def _fetches(graph: FunctionGraph, outputs: Sequence[int] | None) -> list[Fetch]:

@@ -73,6 +73,7 @@ class NodeCompiler:
         self.feeds = tuple(feeds)
         self.fed = frozenset(feeds)
         self.functions = functions
+        self.site = functions.site
         self.template: list[Any] = [None]
         self.slots: dict[Tensor, int] = {}
         self.constants: dict[int, Any] = {}
@@ -416,13 +417,13 @@ class NodeCompiler:
     def bind(self, op: Op, node: NodeDef, input_count: int) -> registry.Kernel:
         """The node's kernel, bound to its attributes."""
         if not op.keywords:
-            return op.bind(node.name, {}, {})
+            return op.bind(self.site + node.name, {}, {})
         attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
         facts: dict[str, Any] = {"input_count": input_count}
         if "output_count" in op.keywords:
             facts["output_count"] = self.index.output_count(node)
         try:
-            return op.bind(node.name, attributes, facts)
+            return op.bind(self.site + node.name, attributes, facts)
         except GraphrackError:
             raise
         except Exception as error:  # of whatever class: the function is given attributes of wrong kinds
