@@ -1,4 +1,4 @@
-"""Every graph of the collection: opened, run and trained by graphrack as by TensorFlow."""
+"""Every graph of the collection: opened, run by both engines and trained by graphrack as by TensorFlow."""
 
 from __future__ import annotations
 

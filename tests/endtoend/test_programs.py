@@ -1,4 +1,4 @@
-"""More programs, each also frozen, saved back, and run by OpenVINO, with feeds of odd sizes and values."""
+"""More programs, each also frozen and saved back, with feeds of odd sizes and values."""
 
 from __future__ import annotations
 
