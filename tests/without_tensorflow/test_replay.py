@@ -48,7 +48,7 @@ def near(found: Any, expected: Any, rtol: float | None, atol: float | None, note
         return
     numbers = np.abs(expected.astype(complex if expected.dtype.kind == "c" else float))
     greatest = np.max(numbers, initial=1.0, where=np.isfinite(numbers))
-    bound = greatest * max(rtol, atol or 0.0) * (4 if expected.dtype.itemsize == 2 else 1)
+    bound = max(greatest * rtol, atol or 0.0) * (4 if expected.dtype.itemsize == 2 else 1)
     if expected.dtype.kind == "u":
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape), note
         np.testing.assert_allclose(np.float64(found), np.float64(expected), rtol=0, atol=bound, err_msg=note)
