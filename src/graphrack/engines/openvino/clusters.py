@@ -13,8 +13,9 @@ from typing import Any
 
 from graphrack.engines.interpreter.control_flow import MERGES
 from graphrack.engines.interpreter.order import Cluster, Item, entering, hands_on, names_in
-from graphrack.engines.openvino.ops import FLOAT, INT64, RULES, SHAPES, types
+from graphrack.engines.openvino.ops import FLOAT, HEAVY, INT64, RULES, SHAPES, types
 from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES
 from graphrack.graph.prune import Needed
 
 Tensor = tuple[str, int]
@@ -44,6 +45,13 @@ class Candidates:
         self._several = {op for op, output in used if output > 0} | {op for op, _ in fed}
         self._constant = constant
         self._known: dict[str, int] = {}
+        self._still: set[str] = set()
+        for node in work.order:
+            sources = work.inputs[node.name]
+            passes = node.op in RULES or node.op in ("Identity", "ReadVariableOp")
+            still = passes and sources and all(s not in fed and s[0] in self._still for s in sources)
+            if still or node.op in _SOURCES:
+                self._still.add(node.name)
 
     def takes(self, node: NodeDef) -> bool:
         """Whether a node can be in a cluster; nodes are to be asked for after what they take values of."""
@@ -56,6 +64,9 @@ class Candidates:
         rule = RULES.get(node.op)
         if rule is None:
             return f"OpenVINO isn't given {node.op}"
+        if node.op in HEAVY and node.name in self._still:
+            # OpenVINO runs it while compiling, and gives wrong numbers where a product takes a convolution of weights.
+            return "it is computed from variables and constants alone"
         inputs, found = self._work.inputs[node.name], types(node)
         if not found <= rule.types:
             return "of a data type that isn't given to OpenVINO"
@@ -94,6 +105,9 @@ class Candidates:
         if self._constant(source) is not None:
             return _CONSTANT
         return _BROUGHT if source in self._fed else self._known.get(source[0], _BROUGHT)
+
+
+_SOURCES = REF_VARIABLES | RESOURCE_VARIABLES | {"Const"}
 
 
 def find_clusters(
