@@ -131,7 +131,7 @@ def initialize(instance: Instance) -> None:
 def _table_initializers(instance: Instance) -> list[str]:
     meta_graph = instance.graph.meta_graph
     if meta_graph is None:  # a GraphDef, which has no collections
-        from graphrack.graph.freeze import table_initializers
+        from graphrack.graph.kept import table_initializers
 
         return table_initializers(instance.graph.index.nodes, instance.graph.index.nodes)
     if "table_initializer" not in meta_graph.collection_def:

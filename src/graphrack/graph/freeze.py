@@ -24,28 +24,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphrack.errors import GraphError, UninitializedError, closest
+from graphrack.errors import GraphError, UninitializedError
 from graphrack.formats import op_table
 from graphrack.formats.dtypes import dtype_of
 from graphrack.formats.protos.graph_pb2 import AttrValue, FunctionDef, GraphDef, NameAttrList, NodeDef, OpDef
-from graphrack.formats.tensor import shape_to_proto, tensor_from_proto, tensor_to_proto
+from graphrack.formats.tensor import shape_to_proto, tensor_to_proto
 from graphrack.graph.branches import Known, take_known_branches
 from graphrack.graph.function_names import unique
 from graphrack.graph.functions import FunctionLibrary, function_graph
 from graphrack.graph.gates import ENTERS, EXITS, MERGES, NEXT_ITERATIONS, SWITCHES, Gates, through_identities
 from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, Shape, variable
+from graphrack.graph.kept import QUESTIONS, VARIABLES, kept_nodes, known_value, table_initializers
 from graphrack.graph.names import TensorName, parse_input
 from graphrack.graph.scope import functions_of
-
-__all__ = ["MAX_BYTES", "Frozen", "check_size", "freeze", "table_initializers"]
 
 MAX_BYTES = (1 << 31) - 1
 """What a message of protobuf's may take."""
 
 _BOOL, _INT32, _RESOURCE = 10, 3, 20
 
-_VARIABLES = REF_VARIABLES | RESOURCE_VARIABLES
-_QUESTIONS = frozenset(("VarIsInitializedOp", "IsVariableInitialized"))
 _REF_PASSING = frozenset(n for n in SWITCHES | MERGES | ENTERS | EXITS | NEXT_ITERATIONS if n.startswith("Ref")) | {
     "RefIdentity"
 }
@@ -53,13 +50,6 @@ _PASSING = SWITCHES | MERGES | ENTERS | EXITS | NEXT_ITERATIONS | {"Identity", "
 _BRANCHING = frozenset(("If", "StatelessIf", "Case", "StatelessCase"))
 _LOOPS = frozenset(("While", "StatelessWhile"))
 _CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
-_INITIALIZERS = frozenset(
-    ("InitializeTable", "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2",
-     "LookupTableImport", "LookupTableImportV2")
-)  # fmt: skip
-# A loop's counter waits for its pushes, and the gradient's for a trigger that waits for its pops.
-_STACK_ORDER = frozenset(("StackPush", "StackPushV2", "ControlTrigger"))
-_RESTORES = frozenset(("RestoreV2", "Restore", "RestoreSlice"))
 
 
 class Frozen(NamedTuple):
@@ -110,12 +100,12 @@ def freeze(
     ops = tuple(ops)
 
     def known(nodes: Mapping[str, NodeDef]) -> Known:
-        return lambda text: _known(nodes, values, text)
+        return lambda text: known_value(nodes, values, text)
 
     nodes = take_known_branches(index.nodes, outputs, known, index.library, ops)
     gates = Gates(nodes)
-    initializers = table_initializers(nodes, _needed(nodes, outputs, gates))
-    kept = _needed(nodes, [*outputs, *initializers], gates)
+    initializers = table_initializers(nodes, kept_nodes(nodes, outputs, gates))
+    kept = kept_nodes(nodes, [*outputs, *initializers], gates)
     _check_values(nodes, kept, values)
     freezer = _Freezer(index, values, ops)
     result = GraphDef() if into is None else into
@@ -134,93 +124,8 @@ def freeze(
     return Frozen(result, initializers)
 
 
-def _known(nodes: Mapping[str, NodeDef], values: Mapping[str, Any], text: str) -> int | None:
-    """The value of a scalar of a boolean or integer type, where the graph alone tells."""
-    tensor = parse_input(text)
-    for _ in range(len(nodes)):
-        node = nodes.get(tensor[0])
-        if node is None or tensor[1] < 0:
-            return None
-        if node.op in ("Identity", "RefIdentity", "ReadVariableOp"):
-            tensor = parse_input(node.input[0])
-            continue
-        value: Any = None
-        if node.op == "Const" and not node.attr["value"].tensor.tensor_shape.dim:
-            value = tensor_from_proto(node.attr["value"].tensor)
-        elif node.op in _VARIABLES:
-            value = values.get(variable(node).key)
-        elif node.op in _QUESTIONS:
-            source = nodes.get(through_identities(nodes, parse_input(node.input[0]))[0])
-            return int(variable(source).key in values) if source is not None and source.op in _VARIABLES else None
-        elif node.op == "LogicalNot":
-            found = _known(nodes, values, node.input[0])
-            return None if found is None else 1 - found
-        if value is None:
-            return None
-        array = np.asarray(value)
-        return int(array) if array.shape == () and array.dtype.kind in "biu" else None
-    return None
-
-
-def _needed(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str], gates: Gates) -> dict[str, list[str]]:
-    """What the outputs need, in the graph's order: for each node's name the control inputs that it keeps."""
-    found: dict[str, list[str]] = {}
-    stack = [o if isinstance(o, str) else o.op for o in outputs]
-    while stack:
-        name = stack.pop()
-        if name in found:
-            continue
-        node = nodes[name]
-        data = [text for text in node.input if not text.startswith("^")]
-        if node.op in _QUESTIONS:  # which become constants
-            found[name] = [f"^{parse_input(t)[0]}" for t in data] if gates.of(name) else []
-            data = []
-        else:
-            controls = node.op in ("NoOp", "ControlTrigger")
-            found[name] = list(node.input) if controls else _controls(nodes, node, gates)
-        for text in (*data, *found[name]):
-            source = parse_input(text)[0]
-            if source not in nodes:
-                raise GraphError(
-                    f"node {name!r} ({node.op}) takes {text!r}, which the graph doesn't have"
-                    f"{closest(source, nodes)}; the graph is incomplete"
-                )
-            stack.append(source)
-    return {name: found[name] for name in nodes if name in found}
-
-
-def _controls(nodes: Mapping[str, NodeDef], node: NodeDef, gates: Gates) -> list[str]:
-    """The control inputs that a node keeps: gates, and what orders a loop's stacks for its gradient's loop."""
-    kept = gates.controls(node)
-    for text in node.input:
-        source = nodes.get(text[1:]) if text.startswith("^") else None
-        if source is not None and source.op in _STACK_ORDER and text not in kept:
-            kept.append(text)
-    return kept
-
-
-def table_initializers(nodes: Mapping[str, NodeDef], kept: Mapping[str, Any]) -> list[str]:
-    """The operations that fill the tables among the kept nodes, from something else than a checkpoint."""
-    found = []
-    for node in nodes.values():
-        if node.op not in _INITIALIZERS or not node.input:
-            continue
-        table = through_identities(nodes, parse_input(node.input[0]))[0]
-        if table not in kept:
-            continue
-        sources = {parse_input(text)[0] for text in node.input[1:]}
-        stack = list(sources)
-        while stack:
-            below = {parse_input(text)[0] for text in nodes[stack.pop()].input} - sources
-            sources |= below
-            stack += below
-        if not any(nodes[name].op in _RESTORES for name in sources):
-            found.append(node.name)
-    return found
-
-
 def _check_values(nodes: Mapping[str, NodeDef], kept: Iterable[str], values: Mapping[str, Any]) -> None:
-    variables = [variable(nodes[name]) for name in kept if nodes[name].op in _VARIABLES]
+    variables = [variable(nodes[name]) for name in kept if nodes[name].op in VARIABLES]
     missing = sorted(v.name for v in variables if v.key not in values)
     if missing:
         raise UninitializedError(
@@ -269,7 +174,7 @@ class _Freezer:
             return
         self._functions[name] = function
         for node in function.node_def:
-            if node.op in _VARIABLES:
+            if node.op in VARIABLES:
                 self.troubles.append(f"{node.name!r} ({node.op} in function {name!r})")
             self._keep(node.op)
             for called in functions_of(node):
@@ -286,11 +191,11 @@ class _Freezer:
         outputs = [TensorName(*parse_input(text)) for text in graph.outputs]
 
         def known(now: Mapping[str, NodeDef]) -> Known:
-            return lambda text: _known(now, {}, text)
+            return lambda text: known_value(now, {}, text)
 
         nodes = take_known_branches(nodes, outputs, known, self.library_def, ())
         gates = Gates(nodes)
-        kept = _needed(nodes, outputs, gates)
+        kept = kept_nodes(nodes, outputs, gates)
         values = {name: value for name, value in zip(arguments, held, strict=True) if value is not None}
         body = _Body(self, nodes, kept, gates, values, NodeDef)
 
@@ -410,12 +315,12 @@ class _Body:
 
     def _frozen(self, node: NodeDef, waits: list[str]) -> Iterator[NodeDef]:
         data = self._data(node)
-        if node.op in _VARIABLES:
+        if node.op in VARIABLES:
             yield self._constant(node, waits)
             return
-        if node.op in _QUESTIONS:
+        if node.op in QUESTIONS:
             source = self._nodes[through_identities(self._nodes, parse_input(data[0]))[0]]
-            has = source.op not in _VARIABLES or variable(source).key in self._freezer.values
+            has = source.op not in VARIABLES or variable(source).key in self._freezer.values
             yield _const(self._new(), node.name, np.array(has), _BOOL, waits)
             return
         made = self._new()
