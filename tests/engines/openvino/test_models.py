@@ -273,6 +273,19 @@ print("graphrack.engines.openvino.frontend" in sys.modules, "openvino_telemetry"
         assert ended("-c", script, GRAPHRACK_CACHE=str(tmp_path)) == converted
 
 
+def test_others_in_the_process_have_all_of_openvino(paths: list[Path]) -> None:
+    script = f"""
+import sys
+import numpy as np, graphrack as gr
+gr.load({str(paths[0])!r}, engine="openvino")(np.ones((1, 40, 40, 16)))
+import openvino
+print("openvino.tools.ovc" in sys.modules, callable(openvino.convert_model), hasattr(openvino, "no_such_thing"))
+from openvino.tools.ovc import convert_model
+print(convert_model is openvino.convert_model)
+"""
+    assert ended("-c", script, GRAPHRACK_CACHE="off") == "False True False\nTrue\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_goes_on_with_what_is_compiled_and_compiles_more(paths: list[Path]) -> None:
     script = f"""

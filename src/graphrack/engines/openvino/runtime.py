@@ -31,31 +31,47 @@ _turns = threading.Lock()
 def core() -> Any:
     """OpenVINO's Core: one for the process, which holds its plugins.
 
-    Importing OpenVINO sends a message to its makers, where `openvino_telemetry` is installed; it is kept from that,
-    which also saves a quarter of the import's time.
+    Importing OpenVINO sends a message to its makers, where `openvino_telemetry` is installed; it is kept from that.
+    Its converter of other formats, half of the import's time, is left until somebody asks for it.
     """
     global _core
     if _core is None:
         with _core_lock:
             if _core is None:
-                with _without_telemetry():
+                with _without(_TELEMETRY, _CONVERTER):
                     import openvino
 
+                if not hasattr(openvino, "convert_model") and not hasattr(openvino, "__getattr__"):
+                    openvino.__getattr__ = _import_converter
                 _core = openvino.Core()
     return _core
 
 
+_TELEMETRY, _CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
+
+
 @contextmanager
-def _without_telemetry() -> Iterator[None]:
-    name = "openvino_telemetry"
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]
+def _without(*names: str) -> Iterator[None]:
+    """Meanwhile modules that aren't there yet can't be imported: OpenVINO goes without these."""
+    missing = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        del sys.modules[name]
+        for name in missing:
+            sys.modules.pop(name, None)
+
+
+def _import_converter(name: str) -> Any:
+    """What the module `openvino` would have had from the beginning: for others in this process, who use it, too."""
+    import openvino
+
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    with _without(_TELEMETRY):
+        from openvino.tools.ovc import convert_model
+    openvino.convert_model = convert_model
+    return convert_model
 
 
 def loaded() -> bool:
