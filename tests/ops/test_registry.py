@@ -58,7 +58,7 @@ def test_every_op_has_a_case() -> None:
 
 def test_modules_of_ops_are_listed() -> None:
     folder = ROOT / "src" / "graphrack" / "ops"
-    registers = re.compile(r"^ *@?(op|specialized|register)\(", re.MULTILINE)
+    registers = re.compile(r"^ *@?(op|specialized|register|applies)\(", re.MULTILINE)
     registering = {p.stem for p in folder.glob("*.py") if p.stem != "registry" and registers.search(p.read_text())}
     assert set(MODULES) == {o.module.rpartition(".")[2] for o in OPS.values()} == registering
 

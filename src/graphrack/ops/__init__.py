@@ -66,6 +66,7 @@ MODULES: tuple[str, ...] = (
     "tensor_array",
     "tensor_list",
     "training",
+    "training_regularized",
     "signal",
     "linalg",
     "linalg_decompositions",
