@@ -173,21 +173,25 @@ def explain(instance: Instance, fetches: Any, feeds: Mapping[Any, Any] | None, p
     total: float | None = None
     if profile:
         assert feeds is not None
-        seconds = [0.0] * len(plan.steps())
-        total = _run(instance, call, plan, feeds, seconds)
+        seconds = []
+        plan, total = _run(instance, call, plan, feeds, seconds)
     outside = why_not_clustered(index, flat, [index.tensor(fetching.name_of(name)) for name in names], instance.engine)
     return _explained(instance.engine.name, plan, wanted_names, given, seconds, total, outside)
 
 
-def _run(instance: Instance, call: calls.Call, plan: Plan, feeds: Mapping[Any, Any], seconds: list[float]) -> float:
+def _run(
+    instance: Instance, call: calls.Call, plan: Plan, feeds: Mapping[Any, Any], seconds: list[float]
+) -> tuple[Plan, float]:
+    """Runs a plan and fills in what its steps took; gives those steps' plan, and what they took in all."""
     instance.prepare()
 
     def note(number: int, took: float) -> None:
         seconds[number] += took
 
     timed = plan.timed(note)
+    seconds += [0.0] * len(timed.steps())
     call._replace(plan=timed).run(instance, feeds.values())
-    return sum(seconds)
+    return timed, sum(seconds)
 
 
 def _explained(

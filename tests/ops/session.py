@@ -44,6 +44,9 @@ class KernelState:
             value.flags.writeable = False  # values are never written in place
         self.values[handle.key] = value
 
+    def copy(self, handle: Handle, rows: Any) -> Any:
+        return self.read(handle).copy()
+
     def has_value(self, handle: Handle) -> bool:
         return handle.key in self.values
 

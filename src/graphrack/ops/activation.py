@@ -8,7 +8,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import BFLOAT16, FLOAT, DType
 from graphrack.ops.precision import widened
-from graphrack.ops.registry import Kernel, op, specialized
+from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
 # Klambauer et al., "Self-Normalizing Neural Networks" (2017), to double precision.
@@ -21,19 +21,24 @@ def _own(T: DType, kernel: Kernel) -> Kernel:
     return widened(T, kernel) if T.number == BFLOAT16.number else kernel
 
 
-@specialized("Relu")
+@specialized("Relu", overwrites=(0,))
 def Relu(*, T: DType) -> Kernel:
     zero = T.numpy.type(0)
-    return lambda features: np.maximum(features, zero)
+    return lambda features, *, out=None: np.maximum(features, zero, out=out)
 
 
-@specialized("Relu6")
+@specialized("Relu6", overwrites=(0,))
 def Relu6(*, T: DType) -> Kernel:
     zero, six = T.numpy.type(0), T.numpy.type(6)
-    return lambda features: np.minimum(np.maximum(features, zero), six)
+
+    def run(features: Array, *, out: Array | None = None) -> Any:
+        result = np.maximum(features, zero, out=out)
+        return np.minimum(result, six, out=result) if result.ndim else np.minimum(result, six)
+
+    return run
 
 
-@specialized("LeakyRelu")
+@specialized("LeakyRelu", overwrites=(0,))
 def LeakyRelu(*, alpha: float = 0.2, T: DType = FLOAT) -> Kernel:
     return _own(T, leaky_relu(alpha))
 
@@ -41,8 +46,12 @@ def LeakyRelu(*, alpha: float = 0.2, T: DType = FLOAT) -> Kernel:
 def leaky_relu(alpha: float) -> Kernel:
     """The function max(x, alpha * x), for alpha over 1 or below 0 too (then not a maximum)."""
     if 0 < alpha <= 1:
-        return lambda features: np.maximum(features, features * alpha)
-    return lambda features: np.where(features > 0, features, features * alpha)
+        return lambda features, *, out=None: np.maximum(features, features * alpha, out=out)
+
+    def run(features: Array, *, out: Array | None = None) -> Any:
+        return np.where(features > 0, features, features * alpha)
+
+    return run
 
 
 def elu(features: Array) -> Any:
@@ -96,7 +105,7 @@ def _check_bias(op_name: str, value: Array, bias: Array, channel_axis: int) -> N
         )
 
 
-@specialized("BiasAdd")
+@specialized("BiasAdd", overwrites=(0,))
 def BiasAdd(*, data_format: bytes = b"NHWC") -> Kernel:
     if data_format == b"NHWC":
         return _add_last
@@ -105,15 +114,19 @@ def BiasAdd(*, data_format: bytes = b"NHWC") -> Kernel:
     return _add_second
 
 
-@op("BiasAddV1")
-def _add_last(value: Array, bias: Array) -> Any:
+@specialized("BiasAddV1", overwrites=(0,))
+def BiasAddV1() -> Kernel:
+    return _add_last
+
+
+def _add_last(value: Array, bias: Array, *, out: Array | None = None) -> Any:
     _check_bias("BiasAdd", value, bias, value.ndim - 1)
-    return value + bias
+    return np.add(value, bias, out)
 
 
-def _add_second(value: Array, bias: Array) -> Any:
+def _add_second(value: Array, bias: Array, *, out: Array | None = None) -> Any:
     _check_bias("BiasAdd", value, bias, 1)
-    return value + bias.reshape(bias.shape + (1,) * (value.ndim - 2))
+    return np.add(value, bias.reshape(bias.shape + (1,) * (value.ndim - 2)), out)
 
 
 @specialized("BiasAddGrad")
@@ -142,19 +155,23 @@ def _same_shape(op_name: str, gradients: Array, other: Array) -> None:
         )
 
 
-@op("ReluGrad")
-def ReluGrad(gradients: Array, features: Array) -> Any:
+@specialized("ReluGrad", overwrites=(0,))
+def ReluGrad() -> Kernel:
+    return _relu_grad
+
+
+def _relu_grad(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
     _same_shape("ReluGrad", gradients, features)
-    return gradients * (features > 0)
+    return np.multiply(gradients, features > 0, out)
 
 
-@specialized("Relu6Grad")
+@specialized("Relu6Grad", overwrites=(0,))
 def Relu6Grad(*, T: DType) -> Kernel:
     zero, six = T.numpy.type(0), T.numpy.type(6)
 
-    def run(gradients: Array, features: Array) -> Any:
+    def run(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
         _same_shape("Relu6Grad", gradients, features)
-        return gradients * ((features > zero) & (features < six))
+        return np.multiply(gradients, (features > zero) & (features < six), out)
 
     return run
 

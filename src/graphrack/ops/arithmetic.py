@@ -37,7 +37,7 @@ def Add(*, T: DType) -> Kernel:
     return join
 
 
-@specialized("AddN", "AccumulateNV2")
+@specialized("AddN", "AccumulateNV2", overwrites=(0, 1))
 def AddN(*, T: DType) -> Kernel:
     if T == VARIANT:
         from graphrack.ops._lists import variant_sum
@@ -46,16 +46,16 @@ def AddN(*, T: DType) -> Kernel:
     return _add_n
 
 
-def _add_n(*inputs: Array) -> Any:
+def _add_n(*inputs: Array, out: Array | None = None) -> Any:
     shape = inputs[0].shape
     if len(inputs) == 2 and inputs[1].shape == shape:  # nearly all in gradients: a third less time
-        return np.add(inputs[0], inputs[1])
+        return np.add(inputs[0], inputs[1], out)
     for i, value in enumerate(inputs):
         if value.shape != shape:
             raise ValueError(f"inputs must have one shape, got {shape} for input 0 and {value.shape} for {i}")
     if len(inputs) == 1:
         return inputs[0]
-    total = np.add(inputs[0], inputs[1])
+    total = np.add(inputs[0], inputs[1], out)
     for value in inputs[2:]:
         total = np.add(total, value, out=total) if shape else total + value
     return total

@@ -65,18 +65,18 @@ def Reciprocal(*, T: DType) -> Kernel:
     return lambda x: np.where(x == 0, nan, np.reciprocal(x))
 
 
-@specialized("Rsqrt")
+@specialized("Rsqrt", overwrites=(0,))
 def Rsqrt(*, T: DType) -> Kernel:
-    def rsqrt(x: Array) -> Any:
-        root = np.sqrt(x)
+    def rsqrt(x: Array, *, out: Array | None = None) -> Any:
+        root = np.sqrt(x, out)
         return np.reciprocal(root, out=root) if x.ndim else np.reciprocal(root)
 
     return widened(T, rsqrt)
 
 
-def sigmoid(x: Array) -> Any:
-    """1 / (1 + exp(-x)), in one new array."""
-    out = np.negative(x)
+def sigmoid(x: Array, *, out: Array | None = None) -> Any:
+    """1 / (1 + exp(-x)), in one new array or the given one."""
+    out = np.negative(x, out)
     if not x.ndim:
         return np.reciprocal(1 + np.exp(out))
     np.exp(out, out=out)
@@ -84,7 +84,7 @@ def sigmoid(x: Array) -> Any:
     return np.reciprocal(out, out=out)
 
 
-@specialized("Sigmoid")
+@specialized("Sigmoid", overwrites=(0,))
 def Sigmoid(*, T: DType) -> Kernel:
     return widened(T, sigmoid)
 

@@ -13,12 +13,12 @@ from graphrack.ops.runtime import Array
 
 
 def _gradient(T: DType, function: Kernel) -> Kernel:
-    def run(y: Array, dy: Array) -> Any:
+    def run(y: Array, dy: Array, *, out: Array | None = None) -> Any:
         if y.shape != dy.shape:
             if y.size != dy.size:
                 raise ValueError(f"y and dy must have as many elements, got shapes {y.shape} and {dy.shape}")
-            dy = dy.reshape(y.shape)
-        return function(y, dy)
+            dy, out = dy.reshape(y.shape), None
+        return function(y, dy) if out is None else function(y, dy, out)
 
     return widened(T, run)
 
@@ -26,14 +26,14 @@ def _gradient(T: DType, function: Kernel) -> Kernel:
 # The conjugates of complex values some of these take, others leave to the graph.
 
 
-@specialized("TanhGrad")
+@specialized("TanhGrad", overwrites=(0, 1))
 def TanhGrad(*, T: DType) -> Kernel:
-    return _gradient(T, lambda y, dy: dy * (1 - y * y))
+    return _gradient(T, lambda y, dy, out=None: np.multiply(dy, 1 - y * y, out))
 
 
-@specialized("SigmoidGrad")
+@specialized("SigmoidGrad", overwrites=(0, 1))
 def SigmoidGrad(*, T: DType) -> Kernel:
-    return _gradient(T, lambda y, dy: dy * y * (1 - y))
+    return _gradient(T, lambda y, dy, out=None: np.multiply(dy * y, 1 - y, out))
 
 
 def _zero_from_zero(function: Kernel) -> Kernel:

@@ -42,11 +42,18 @@ class _BatchNorm:
                 )
 
     def normalized(
-        self, x: Array, shape: tuple[int, ...], mean: Array, variance: Array, scale: Array, offset: Array
+        self,
+        x: Array,
+        shape: tuple[int, ...],
+        mean: Array,
+        variance: Array,
+        scale: Array,
+        offset: Array,
+        out: Array | None = None,
     ) -> Array:
         """`(x - mean) / sqrt(variance + epsilon) * scale + offset` in float32, as one product and one sum."""
         factor = scale / np.sqrt(variance + self.epsilon)
-        y = np.multiply(x, factor.reshape(shape), dtype=np.float32)
+        y = np.multiply(x, factor.reshape(shape), out, dtype=np.float32)
         y += (offset - mean * factor).reshape(shape)
         return y
 
@@ -77,13 +84,17 @@ def _fused_batch_norm(
             return (y, *moments)
         return (y, *moments, np.zeros(() if T.number == HALF.number or x.ndim == 5 else (0,), np.float32))
 
-    def infer(x: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> tuple[Array, ...]:
+    def infer(
+        x: Array, scale: Array, offset: Array, mean: Array, variance: Array, *, out: Array | None = None
+    ) -> tuple[Array, ...]:
         channels, _, shape = norm.layout(x)
         norm.check(channels, scale=scale, offset=offset, mean=mean, variance=variance)
-        y = norm.normalized(x, shape, mean, variance, scale, offset)
+        y = norm.normalized(x, shape, mean, variance, scale, offset, out)
         return finished(x, y, mean, variance, mean, variance)
 
-    def train(x: Array, scale: Array, offset: Array, mean: Array, variance: Array) -> tuple[Array, ...]:
+    def train(
+        x: Array, scale: Array, offset: Array, mean: Array, variance: Array, *, out: Array | None = None
+    ) -> tuple[Array, ...]:
         channels, axes, shape = norm.layout(x)
         norm.check(channels, scale=scale, offset=offset)
         if factor != 1:
@@ -93,7 +104,7 @@ def _fused_batch_norm(
             nothing, zero = np.full(channels, np.nan, np.float32), np.zeros(channels, np.float32)
             return finished(x, wide, nothing, nothing, zero, zero)
         batch_mean, batch_variance = _moments(wide, axes, shape)
-        y = norm.normalized(wide, shape, batch_mean, batch_variance, scale, offset)
+        y = norm.normalized(wide, shape, batch_mean, batch_variance, scale, offset, out)
         count = x.size // channels
         # Bessel's correction is for what is averaged over batches, not for what normalises this one.
         running_mean, running_variance = batch_mean, batch_variance * np.float32(count / max(count - 1, 1))
@@ -105,7 +116,7 @@ def _fused_batch_norm(
     return train if is_training else infer
 
 
-@specialized("FusedBatchNorm", outputs=5)
+@specialized("FusedBatchNorm", outputs=5, overwrites=(0,))
 def FusedBatchNorm(
     *,
     epsilon: float = 0.0001,
@@ -116,7 +127,7 @@ def FusedBatchNorm(
     return _fused_batch_norm("FusedBatchNorm", FLOAT, epsilon, exponential_avg_factor, data_format, is_training, 2)
 
 
-@specialized("FusedBatchNormV2", outputs=5)
+@specialized("FusedBatchNormV2", outputs=5, overwrites=(0,))
 def FusedBatchNormV2(
     *,
     T: DType,
@@ -128,7 +139,7 @@ def FusedBatchNormV2(
     return _fused_batch_norm("FusedBatchNormV2", T, epsilon, exponential_avg_factor, data_format, is_training, 2)
 
 
-@specialized("FusedBatchNormV3", outputs=6)
+@specialized("FusedBatchNormV3", outputs=6, overwrites=(0,))
 def FusedBatchNormV3(
     *,
     T: DType,

@@ -18,7 +18,7 @@ Three keyword names are not attributes but facts about the node: `node_name` (it
 
 What flows between ops: NumPy arrays or NumPy scalars (an array of rank 0 may be either); strings are
 always object arrays of `bytes`, of rank 0 too; resources are `Handle`s. Kernels never write into
-their inputs, and may return them or views of them.
+their inputs, and may return them or views of them; but for one whose memory they are told to use (`overwrites`).
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class Prepared:
 class Op:
     """How one op is computed, and what a planner has to know about it."""
 
-    __slots__ = ("binds", "defaults", "function", "impure", "io", "keywords", "module", "name", "outputs", "ref_inputs",
-                 "ref_output", "state", "writes")  # fmt: skip
+    __slots__ = ("binds", "defaults", "function", "impure", "io", "keywords", "module", "name", "outputs",
+                 "overwrites", "ref_inputs", "ref_output", "state", "writes")  # fmt: skip
 
     def __init__(
         self,
@@ -91,6 +91,7 @@ class Op:
         ref_output: bool,
         io: str,
         impure: bool,
+        overwrites: tuple[int, ...],
         module: str,
     ):
         self.name = name
@@ -103,6 +104,7 @@ class Op:
         self.ref_output = ref_output
         self.io = io
         self.impure = impure
+        self.overwrites = overwrites
         self.module = module
         code = getattr(function, "__code__", None)
         if code is None:  # a NumPy ufunc: no attributes
@@ -169,6 +171,7 @@ def op(
     ref_output: bool = False,
     io: str = "",
     impure: bool = False,
+    overwrites: tuple[int, ...] = (),
 ) -> Callable[[_F], _F]:
     """Registers a function of inputs and attributes under one or more op names.
 
@@ -184,11 +187,14 @@ def op(
         io: what it does outside the process, for ops that don't run unless the caller allows it.
         impure: running it again may give or do something else, though it looks at no state (it makes a
             TensorArray, prints, …): such a node is never computed ahead.
+        overwrites: inputs that have the dtype and shape of the (first) output, where they are float32 or float64,
+            and into whose memory it may be put: the function takes that array as `out`, too.
     """
 
     def decorate(function: _F) -> _F:
         _register(names, function, binds=False, outputs=outputs, state=state, writes=writes,
-                  ref_inputs=ref_inputs, ref_output=ref_output, io=io, impure=impure)  # fmt: skip
+                  ref_inputs=ref_inputs, ref_output=ref_output, io=io, impure=impure,
+                  overwrites=overwrites)  # fmt: skip
         return function
 
     return decorate
@@ -203,12 +209,14 @@ def specialized(
     ref_output: bool = False,
     io: str = "",
     impure: bool = False,
+    overwrites: tuple[int, ...] = (),
 ) -> Callable[[_F], _F]:
     """Registers a function of attributes that gives the kernel; arguments as for `op`."""
 
     def decorate(function: _F) -> _F:
         _register(names, function, binds=True, outputs=outputs, state=state, writes=writes,
-                  ref_inputs=ref_inputs, ref_output=ref_output, io=io, impure=impure)  # fmt: skip
+                  ref_inputs=ref_inputs, ref_output=ref_output, io=io, impure=impure,
+                  overwrites=overwrites)  # fmt: skip
         return function
 
     return decorate
@@ -217,7 +225,7 @@ def specialized(
 def register(name: str, function: Kernel, *, outputs: int = 1) -> None:
     """Registers a ready function (a NumPy ufunc, say) that computes an op as it is."""
     _register((name,), function, binds=False, outputs=outputs, state=False, writes=False,
-              ref_inputs=(), ref_output=False, io="", impure=False)  # fmt: skip
+              ref_inputs=(), ref_output=False, io="", impure=False, overwrites=())  # fmt: skip
 
 
 _unloaded: list[str] | None = None

@@ -55,6 +55,13 @@ class RunState(Protocol):
     def read(self, handle: Handle) -> Array:
         """A variable's value. Raises `UninitializedError` where it has none."""
 
+    def copy(self, handle: Handle, rows: Array) -> Array:
+        """A copy of a variable's value, to be written when some of its rows have been changed: only these may be.
+
+        Attributes:
+            rows: indices along the first dimension, checked by the op.
+        """
+
     def write(self, handle: Handle, value: Array) -> None:
         """Gives a variable its value; dtype and shape have been checked by the op."""
 

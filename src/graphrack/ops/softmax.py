@@ -20,12 +20,13 @@ def _exponentials(logits: Array) -> tuple[Array, Array]:
     return shifted, np.exp(shifted)
 
 
-def _softmax(logits: Array) -> Any:
+def _softmax(logits: Array, *, out: Array | None = None) -> Any:
     if logits.ndim < 1:
         raise ValueError("Softmax needs logits of rank 1 or more, found a scalar")
     if not logits.size:
         return logits
-    _, result = _exponentials(logits)
+    result = np.subtract(logits, np.maximum.reduce(logits, axis=-1, keepdims=True), out)
+    np.exp(result, result)
     result /= result.sum(axis=-1, keepdims=True)
     return result
 
@@ -40,7 +41,7 @@ def _log_softmax(logits: Array) -> Any:
     return shifted
 
 
-@specialized("Softmax")
+@specialized("Softmax", overwrites=(0,))
 def Softmax(*, T: DType) -> Kernel:
     return widened(T, _softmax)
 

@@ -19,7 +19,7 @@ MAX_TERMS = 2000
 """Of the series and continued fraction of `IgammaGradA`: enough for a and x up to some 100,000."""
 
 
-@specialized("Erf")
+@specialized("Erf", overwrites=(0,))
 def Erf(*, T: DType) -> Kernel:
     # TensorFlow 2.21 gives NaN for an infinite float64, and 1 or -1 for the other types, as here.
     from scipy.special import erf

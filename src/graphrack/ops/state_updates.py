@@ -47,8 +47,9 @@ def _scatter(combine: Combine | None) -> Kernel:
         check_rows(indices, len(value), f"variable {ref.name!r}")
         if not indices.size:
             return ref
-        out = value.copy()
+        del value
         rows = indices.reshape(-1)
+        out = state.copy(ref, rows)
         several = updates.reshape(rows.size, *row) if updates.ndim == len(expected) and updates.ndim else None
         for wave in waves(rows):
             part = updates if several is None else several[wave]

@@ -140,7 +140,8 @@ def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
         check_rows(indices, shape[0], "var")
         if not indices.size:
             return handles[0]  # type: ignore[no-any-return]
-        out = [value.copy() for value in values]
+        del values
+        out = [state.copy(handle, indices) for handle in handles]
         for wave in waves(indices):
             rows = indices[wave]
             before, after = inputs[:place], inputs[place + 2 :]

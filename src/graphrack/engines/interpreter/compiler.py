@@ -11,12 +11,12 @@ the loss before the step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from graphrack.engines.choice import NUMPY, Engine
-from graphrack.engines.interpreter import control_flow, outside, steps
+from graphrack.engines.interpreter import control_flow, memory, outside, steps
 from graphrack.engines.interpreter.control_flow import LoopFrame
 from graphrack.engines.interpreter.functions import Functions
 from graphrack.engines.interpreter.nodes import NodeCompiler
@@ -87,11 +87,24 @@ class _Compiler(NodeCompiler):
 
     Attributes:
         clusters: what becomes steps that OpenVINO runs; None where nothing does.
+        taken: of steps that hold others, the slots that these look at.
         done: nodes that are constants, found out ahead of the others.
     """
 
     clusters: Clusters | None = None
     done: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        index: GraphIndex,
+        fetches: Sequence[Fetch],
+        feeds: Sequence[TensorName],
+        functions: Functions,
+        *,
+        body: bool = False,
+    ):
+        super().__init__(index, fetches, feeds, functions, body=body)
+        self.taken: dict[Step, set[int]] = {}
 
     def with_clusters(self, engine: Engine) -> _Compiler:
         """Has OpenVINO run what that engine gives it."""
@@ -117,10 +130,12 @@ class _Compiler(NodeCompiler):
             for item in self.arranged(self.work.order, ()):
                 self.item(item)
         fetched = {f: self.fetch(f) for f in self.fetches if not isinstance(f, str)}
-        self.release_dead(fetched.values())
+        plain, thrifty, watch = self.with_releases({STATE_SLOT, *self.constants, *fetched.values()})
         return Plan(
             template=self.template,
-            steps=self.steps,
+            steps=plain,
+            thrifty=thrifty,
+            watch=watch,
             places=self.places,
             feeds=self.feeds,
             feed_slots=[self.slots[f] for f in self.feeds],
@@ -211,6 +226,7 @@ class _Compiler(NodeCompiler):
         if not inner:
             return  # everything in it came out as constants
         own = {node.name for node in cluster.nodes}
+        block = self.block(inner, own)
         value_slots, watched = {}, set()
         for node in cluster.nodes:
             for source in self.work.inputs[node.name]:
@@ -219,7 +235,7 @@ class _Compiler(NodeCompiler):
                     value_slots[slot] = self.value_slot(source, node)
             if self.flow is not None and self.flow.contexts[node.name]:
                 watched.update(self.watched(node))
-        step = self.clusters.step(cluster, inner, value_slots)
+        step = self.clusters.step(cluster, [block], value_slots)
         if step is None:
             self.steps += inner
             return
@@ -313,6 +329,8 @@ class _Compiler(NodeCompiler):
         exits = [node.name for node in frame.nodes if node.op in control_flow.EXITS]
         leaving = [self.slots[name, 0] for name in exits if (name, 0) in self.slots]
         step = loop.step(entering if frame.context else (), leaving)
+        taken = {*entering, *leaving, loop.condition}.union(*loop.variables)
+        self.taken[step] = taken.union(*map(self.reads_of, (*loop.setup, *loop.test, *loop.body, *loop.after)))
         self.steps.append(step)
         self.places[step] = Place(conditions[0].name, "LoopCond", entering)
 
@@ -361,22 +379,60 @@ class _Compiler(NodeCompiler):
             self.add(steps.read_reference(slot, value), node, (slot,), (value,))
         return value
 
-    def release_dead(self, fetched: Iterable[int]) -> None:
-        """Adds steps that let go of values after their last use, every few steps."""
-        last: dict[int, int] = {}
-        if self.flow is not None and self.flow.root.children:
-            return  # slots inside of loops are used by steps that the loop's step holds
-        for position, step in enumerate(self.steps):
-            for slot in self.places[step].inputs:
-                last[slot] = position
-            if self.flow is not None:
-                for slot in self.watched(self.index.nodes[self.places[step].name]):
-                    last[slot] = position
-        keep = {STATE_SLOT, *self.constants, *fetched}
+    def reads_of(self, step: Step) -> set[int]:
+        """The slots that a step looks at."""
+        place = self.places[step]
+        found = {*place.inputs, *self.taken.get(step, ())}
+        if self.flow is not None:
+            found.update(self.watched(self.index.nodes[place.name]))
+        return found
+
+    def dying(self, steps: Sequence[Step]) -> dict[int, int]:
+        """For the slots that some steps look at, the position of the last of them."""
+        return {slot: position for position, step in enumerate(steps) for slot in self.reads_of(step)}
+
+    def with_releases(self, kept: set[int]) -> tuple[list[Step], list[Step], memory.Watch]:
+        """The plan's steps with those that let go of values which no later step takes: every few steps, and at once.
+
+        Attributes:
+            kept: slots that are looked at afterwards, or are the same in every run.
+        """
+        # What is fetched is compared with what was fed and read.
+        kept = kept.union([self.slots[f] for f in self.feeds], [read.slot for read in self.reads])
+        last = {slot: position for slot, position in self.dying(self.steps).items() if slot not in kept}
+        watch = memory.Watch()
+        thrifty = self.thrifty(self.steps, last, watch)
         dead: dict[int, list[int]] = {}
         for slot, position in last.items():
             block = (position // _RELEASE_EVERY + 1) * _RELEASE_EVERY
-            if slot not in keep and block < len(self.steps):
+            if block < len(self.steps):
                 dead.setdefault(block, []).append(slot)
+        plain = list(self.steps)
         for block in sorted(dead, reverse=True):
-            self.steps.insert(block, steps.release(dead[block]))
+            plain.insert(block, steps.release(dead[block]))
+        return plain, thrifty, watch
+
+    def thrifty(self, inner: Sequence[Step], last: Mapping[int, int], watch: memory.Watch) -> list[Step]:
+        """Steps that are as careful with memory as can be."""
+        dead: dict[int, list[int]] = {}
+        for slot, position in last.items():
+            dead.setdefault(position, []).append(slot)
+        made = {slot for step in inner for slot in self.fills.get(step, ())}
+
+        def replaced(step: Step, other: Step) -> None:
+            self.places[other] = self.places[step]
+
+        return memory.thrifty(inner, dead, made, self.calls, watch, replaced)
+
+    def block(self, inner: Sequence[Step], own: Collection[str]) -> memory.Block:
+        """The own steps of a cluster's nodes, as one."""
+        made = {slot for step in inner for slot in self.fills.get(step, ())}
+        outer = [source for name, sources in self.work.inputs.items() if name not in own for source in sources]
+        outer += [f for f in self.fetches if not isinstance(f, str)]
+        kept = {self.slots[source] for source in outer if source in self.slots}
+        if self.flow is not None:
+            kept.update(slot for (name, _), slot in self.slots.items() if name in self.waited_for)
+        last = {slot: at for slot, at in self.dying(inner).items() if slot in made and slot not in kept}
+        block, watch = memory.Block(control_flow.locate), memory.Watch()
+        memory.alternate(block, inner, self.thrifty(inner, last, watch), watch, again=True)
+        return block

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.engines.interpreter import control_flow, outside, steps
+from graphrack.engines.interpreter import control_flow, memory, outside, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.order import Item
@@ -18,6 +18,7 @@ from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops, 
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import broadcast_sum, find_broadcast_sums, without_unneeded
 from graphrack.errors import GraphError, GraphrackError
+from graphrack.formats.dtypes import DOUBLE, FLOAT
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.formats.tensor import attr_value
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
@@ -57,6 +58,8 @@ class NodeCompiler:
         sums: Reshapes that stand for the gradient of an operand that was broadcast, each with the Sum in it.
         facts: slots whose values follow from the shapes of others, and are the same arrays while these are the same.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
+        fills: the slots that steps fill.
+        calls: of steps whose result may lie in the memory of an input.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class NodeCompiler:
         self.reads: list[Read] = []
         self.steps: list[Step] = []
         self.places: dict[Step, Place] = {}
+        self.fills: dict[Step, Sequence[int]] = {}
+        self.calls: dict[Step, memory.Call] = {}
         for feed in feeds:
             self.new_slot(feed)
         self.work = needed(index, fetches, self.fed)
@@ -207,6 +212,7 @@ class NodeCompiler:
             step = control_flow.guarded(step, self.watched(node), outputs, self.mark(node))
         self.steps.append(step)
         self.places[step] = place
+        self.fills[step] = outputs
 
     def watched(self, node: NodeDef) -> list[int]:
         """The slots that are dead where a node in a branch doesn't run."""
@@ -344,6 +350,10 @@ class NodeCompiler:
             for i, source in enumerate(inputs)
         ]
         kernel = self.bind(op, node, len(inputs))
+        if isinstance(kernel, np.ufunc) and len(slots) != kernel.nin:  # it would take one more for where to write to
+            raise GraphError(
+                f"node {name!r} ({op.name}) has {len(slots)} inputs; {kernel.nin} were expected: the graph is damaged"
+            )
         if not op.state and not op.impure and op.outputs and self.fold(op, node, kernel, slots):
             return
         if op.state:
@@ -362,6 +372,7 @@ class NodeCompiler:
             output = self.output_slot(name, 0)
             kernel, ready = self.prepared(kernel, slots, node)
             step = steps.elementwise(kernel, ready, output, self.constants) or steps.one_output(kernel, ready, output)
+            self.note_call(step, node, op, memory.Call(kernel, ready, output, False, ()))
             self.add(step, node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
@@ -369,9 +380,18 @@ class NodeCompiler:
         else:
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
             kernel, ready = self.prepared(kernel, slots, node)
-            self.add(steps.many_outputs(kernel, ready, outputs), node, slots, [slot for _, slot in outputs])
+            step = steps.many_outputs(kernel, ready, outputs)
+            if [i for i, _ in outputs] == [0]:
+                self.note_call(step, node, op, memory.Call(kernel, ready, outputs[0][1], True, ()))
+            self.add(step, node, slots, [slot for _, slot in outputs])
         if op.name in _SHAPE_OPS:
             self.facts.update(self.slots[name, i] for i in self.used_outputs(node))
+
+    def note_call(self, step: Step, node: NodeDef, op: Op, call: memory.Call) -> None:
+        """Remembers what a step calls, where its result may lie in the memory of an input."""
+        targets = op.overwrites or memory.overwritten(call.kernel)
+        if targets and "T" in node.attr and node.attr["T"].type in (FLOAT.number, DOUBLE.number):
+            self.calls[step] = call._replace(targets=[i for i in targets if i < len(call.inputs)])
 
     def follows_from_shapes(self, op: Op, slots: Sequence[int]) -> bool:
         """Whether what an op computes depends on nothing but shapes."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from graphrack.engines.interpreter import memory
 from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
 from graphrack.errors import FeedError, GraphrackError, OpError, UninitializedError, UnsupportedOp
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from graphrack.engines.openvino.step import ClusterStep
 
 Fetch = TensorName | str
+
+_PRODUCTS = frozenset((
+    "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D", "DepthwiseConv2dNative",
+    "Conv2DBackpropInput", "Conv3DBackpropInputV2", "MaxPool", "AvgPool",
+))  # fmt: skip
+"""Ops that take long enough for their plans to look, now and then, at how large values are."""
 
 
 class Read(NamedTuple):
@@ -78,6 +85,8 @@ class Plan:
         *,
         template: list[Any],
         steps: Sequence[Step],
+        thrifty: Sequence[Step],
+        watch: memory.Watch,
         places: Mapping[Step, Place],
         feeds: Sequence[TensorName],
         feed_slots: Sequence[int],
@@ -96,8 +105,10 @@ class Plan:
         self.permission = permission
         self.reads = tuple(reads)
         self._template = template
-        self._steps = tuple(steps)
+        self._steps: Sequence[Step] = ()
         self._places = places
+        products = any(place.op in _PRODUCTS for place in places.values())
+        memory.alternate(self, steps, thrifty, watch, again=products)
         self._bodies = bodies
         self._clusters: tuple[Any, ...] = tuple(step for step in places if hasattr(step, "programs"))
         self._feed_slots = tuple(feed_slots)

@@ -15,6 +15,7 @@ from weakref import WeakSet
 import numpy as np
 
 from graphrack.engines.interpreter.plan import uninitialized
+from graphrack.engines.interpreter.spares import Changes, Spare
 from graphrack.errors import PermissionDenied
 from graphrack.ops.runtime import CheckpointSource, Handle
 
@@ -59,15 +60,17 @@ class ModelState:
         values: variables' values by key: a snapshot; replace it, don't change it.
         resources: tables and the like by key, made on first use.
         per_node: what single nodes keep (random generators).
+        spares: earlier values of variables of which the last runs changed some rows.
         lock: held by a run that writes, for all of it.
     """
 
-    __slots__ = ("__weakref__", "lock", "per_node", "resources", "values")
+    __slots__ = ("__weakref__", "lock", "per_node", "resources", "spares", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.resources: dict[str, Any] = {}
         self.per_node: dict[str, Any] = {}
+        self.spares: dict[str, Spare] = {}
         self.lock = threading.RLock()
         with _states_lock:
             _states.add(self)
@@ -77,11 +80,15 @@ class ModelState:
         access.check(plan)
         if not plan.writes:
             values = self.values
+            if self.spares:
+                self.spares = {}  # who doesn't train any more needs the memory
             return plan.run(feeds, values, Run(self, values, access) if plan.needs_state else None)
         with self.lock:
             run = Run(self, dict(self.values), access)
             results = plan.run(feeds, run.values, run)
             self.values = run.values
+            if run.changes is not None:
+                self.spares = run.changes.spares(run.values)
             return results
 
     def update(self, values: Mapping[str, Any]) -> None:
@@ -121,14 +128,19 @@ class Access:
 
 
 class Run:
-    """One run's view of its model's state: the `RunState` that ops see."""
+    """One run's view of its model's state: the `RunState` that ops see.
 
-    __slots__ = ("_access", "_model", "values")
+    Attributes:
+        changes: of variables of which it has changed some rows.
+    """
+
+    __slots__ = ("_access", "_model", "changes", "values")
 
     def __init__(self, model: ModelState, values: dict[str, Any], access: Access):
         self._model = model
         self._access = access
         self.values = values
+        self.changes: Changes | None = None
 
     def read(self, handle: Handle) -> np.ndarray[Any, Any]:
         """A variable's value. Raises `UninitializedError` where it has none."""
@@ -140,6 +152,13 @@ class Run:
     def write(self, handle: Handle, value: np.ndarray[Any, Any]) -> None:
         """Gives a variable its value."""
         self.values[handle.key] = value
+
+    def copy(self, handle: Handle, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """A copy of a variable's value, for an op to change in these rows and write."""
+        self.read(handle)
+        if self.changes is None:
+            self.changes = Changes(self._model.spares)
+        return self.changes.copy(self.values, handle.key, rows)
 
     def has_value(self, handle: Handle) -> bool:
         """Whether the variable has a value."""
