@@ -41,14 +41,14 @@ def test_a_job_is_done_once_by_whoever_comes_first() -> None:
     assert len(calls) == 1
 
 
-def test_a_delayed_job_waits_unless_it_is_hurried() -> None:
-    slow, quick = Job(lambda: None), Job(lambda: None)
-    background.submit(slow, 30)
+def test_a_delayed_job_waits_for_its_time() -> None:
+    late, soon, quick = Job(lambda: None), Job(lambda: None), Job(lambda: None)
+    background.submit(late, 30)
+    background.submit(soon, 0.05)
     background.submit(quick)
     assert quick.done.wait(10)
-    assert not slow.done.wait(0.1)
-    background.hurry(slow)
-    assert slow.done.wait(10)
+    assert soon.done.wait(10)
+    assert not late.done.wait(0.1)
 
 
 def test_one_who_waits_does_it_himself_before_the_delay_is_over() -> None:

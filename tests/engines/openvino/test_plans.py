@@ -144,6 +144,31 @@ def test_placeholders_of_unknown_rank_and_empty_batches(tmp_path: Path) -> None:
     assert states(model) == ["compiled"]
 
 
+def test_auto_counts_what_shapes_cost_that_change_from_run_to_run(tmp_path: Path) -> None:
+    graph = tf.Graph()
+    with graph.as_default():
+        y = tf.placeholder(tf.float32, [None, None, None, 16], name="x")
+        for _ in range(12):
+            y = tf.nn.relu(tf.nn.conv2d(y, tf.constant(normal(3, 3, 16, 16) / 9), [1, 1, 1, 1], "SAME"))
+        tf.identity(y, name="y")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    model, judge = (gr.load(tmp_path / "g.pb", engine=engine) for engine in ("auto", "numpy"))
+    small, other, large = normal(1, 10, 10, 16), normal(1, 11, 10, 16), normal(1, 96, 96, 16)
+    model.warmup({"x": small}, "y")
+    plan = model.explain("y", {"x": small})
+    assert [cluster.state for cluster in plan.clusters] == ["compiled"]
+
+    def by_openvino(data: np.ndarray[Any, Any]) -> bool:
+        result, expected = model.run("y", {"x": data}), judge.run("y", {"x": data})
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+        return not np.array_equal(result, expected)
+
+    assert [by_openvino(data) for data in (small, small)] == [True, True]
+    assert [by_openvino(data) for data in (other, small, other)] == [False, False, False]
+    assert by_openvino(other)
+    assert [by_openvino(data) for data in (large, other, large)] == [True, False, True]
+
+
 def test_auto_leaves_small_things_alone_and_takes_large_ones(tmp_path: Path) -> None:
     graph = tf.Graph()
     with graph.as_default():

@@ -66,11 +66,6 @@ class _Worker:
                     self._thread = thread
             self._changed.notify()
 
-    def hurry(self, job: Job) -> None:
-        with self._changed:
-            self._jobs = [(0.0 if other is job else at, other) for at, other in self._jobs]
-            self._changed.notify()
-
     def _work(self) -> None:
         while (job := self._next()) is not None:
             with self.busy:
@@ -107,11 +102,6 @@ _worker = _Worker()
 def submit(job: Job, delay: float = 0.0) -> None:
     """Has a job done by the thread, `delay` seconds from now or later. It must not raise."""
     _worker.submit(job, delay)
-
-
-def hurry(job: Job) -> None:
-    """Ends a submitted job's delay."""
-    _worker.hurry(job)
 
 
 class Ending(Exception):

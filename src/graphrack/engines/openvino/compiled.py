@@ -37,9 +37,9 @@ _SETS_COMPILED_IN = 2
 _CHANGES_AT_ONCE = 4
 # Compiling MobileNet, ResNet-50 or BERT takes as long as 2 to 6 runs of the interpreter.
 _RUNS_WORTH_COMPILING = 6
-# Compiling competes with the interpreter for the cores, so it begins with the second run, or after this. A process
-# that runs a model once has most likely ended by then.
-_DELAY_S = 0.2
+# Compiling competes with the interpreter for the cores and for Python's lock, so it begins so long after the first run
+# has ended. A process that runs a model once has most likely ended by then.
+_DELAY_S = 0.1
 # Storing waits until what the process was started for has had its first runs.
 _STORE_DELAY_S = 0.5
 
@@ -119,6 +119,7 @@ class ClusterProgram:
         self._last: tuple[Sequence[Any], tuple[int, ...]] = ((), ())
         self._failed: set[tuple[int, ...]] = set()
         self._jobs: dict[Key, Job] = {}
+        self._pending: list[Job] = []
         self._seen: dict[Key, _Seen] = {}
         self._changes = 0
         self._lock = threading.Lock()
@@ -130,7 +131,7 @@ class ClusterProgram:
     def run(
         self, inputs: Sequence[Any], weights: Sequence[Any], seconds: float = 0.0
     ) -> list[np.ndarray[Any, Any]] | None:
-        """The outputs; None where the interpreter has to compute them this time.
+        """The outputs; None where the interpreter has to compute them this time, and `compile_soon` is next.
 
         Attributes:
             inputs: arrays in C order, none of them empty, of the dtypes that `inputs` says and of shapes that
@@ -151,6 +152,13 @@ class ClusterProgram:
             if found is None:
                 return None
         return found.run(inputs, weights)
+
+    def compile_soon(self) -> None:
+        """Has what was missing compiled in the background; called when the interpreter is done in its place."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+        for job in pending:
+            background.submit(job, _DELAY_S)
 
     def executables(self) -> list[Executable]:
         """What is compiled."""
@@ -190,14 +198,13 @@ class ClusterProgram:
                 read = not wait and seconds > seconds_to_read(nbytes)
                 last = wait
                 job = self._jobs[key] = Job(lambda: self._compile(key, weights, last))
-                if not wait and not read:
-                    background.submit(job, _DELAY_S)
-            elif not wait:
-                background.hurry(job)
+                if not wait:
+                    self._pending.append(job)
         if wait:
             job.finish()
-        elif read and not self._compile(key, weights, last=False, only_read=True):
-            background.submit(job, _DELAY_S)
+        elif read and self._compile(key, weights, last=False, only_read=True):
+            with self._lock:
+                self._pending = [other for other in self._pending if other is not job]
         return self._compiled.get(key)
 
     def _other_sets(self, key: Key) -> set[Any]:

@@ -26,24 +26,31 @@ class Cost(NamedTuple):
         return Cost(self.interpreter + other.interpreter, self.openvino + other.openvino)
 
 
-CALL = Cost(0.0, 25e-6)
+CALL = Cost(0.0, 12e-6)
 """What every run of a cluster costs, whatever is in it."""
+
+RESHAPING = 30e-6
+"""Seconds per node that OpenVINO takes to get ready for other shapes than those of its last run."""
 
 # Per node: the interpreter's step; what OpenVINO does per node that it hasn't fused with another.
 _STEP, _NODE = 1.2e-6, 0.8e-6
 # Seconds per multiplication-and-addition.
-_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 60e9, 1 / 30e9, 1 / 0.6e9, 1 / 150e9
+_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 50e9, 1 / 30e9, 1 / 0.6e9, 1 / 120e9
 # Seconds per byte of a matrix, which bound a product with few rows: from a cache, or from memory.
-_CACHED, _BYTE, _CACHE = 1 / 100e9, 1 / 15e9, 1 << 25
-# Seconds per value: of an elementwise op, a simple one and those of more work; fused ones cost OpenVINO little.
-_VALUE, _FUSED = 0.4e-9, 0.15e-9
+_CACHED, _BYTE, _CACHE = Cost(1 / 78e9, 1 / 130e9), Cost(1 / 20e9, 1 / 25e9), 1 << 25
+# BLAS puts a matrix in order before it multiplies by it, but not for one row: what it takes more for a few rows.
+_ORDERING = 1 / 60e9
+# Seconds per value: of an elementwise op, and what those of more work take more; fused ones cost OpenVINO little.
+_VALUE, _FUSED = 0.15e-9, 0.1e-9
 _SLOW = {
-    **dict.fromkeys(("Exp", "Log", "Sqrt", "Rsqrt", "Elu", "Selu", "LeakyRelu", "Relu6", "Select", "SelectV2"), 1.5e-9),
-    **dict.fromkeys(("Sin", "Cos", "Tanh", "Sigmoid", "Softmax", "Softplus", "Softsign"), 5e-9),
-    **dict.fromkeys(("Erf", "Pow"), 10e-9),
-    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), 1e-9),
-    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), 5e-9),
+    **dict.fromkeys(("Exp", "Log", "Sqrt", "Rsqrt", "LeakyRelu", "Relu6", "Select", "SelectV2"), 0.5e-9),
+    **dict.fromkeys(("Sin", "Cos", "Tanh", "Sigmoid", "Softsign"), 0.8e-9),
+    **dict.fromkeys(("Elu", "Selu", "Softplus", "Pow"), 2e-9),
+    **dict.fromkeys(("Softmax", "Erf"), 3e-9),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), 0.5e-9),
+    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), 3e-9),
 }
+_RESIZING = frozenset(("ResizeBilinear", "ResizeNearestNeighbor"))
 _VIEWS = frozenset(
     ("Identity", "StopGradient", "PreventGradient", "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Slice",
      "Split", "SplitV", "Unpack", "Transpose", "BroadcastTo", "Shape", "Size", "Rank")
@@ -62,8 +69,11 @@ def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:
         a, b = shapes[0], shapes[1]
         inner = math.prod(a[-2:]) // output[-2]
         work, read = values * inner, 4 * math.prod(b)
-        reading = read * (_CACHED if read < _CACHE else _BYTE)
-        return Cost(_STEP + max(work * _MATRIX, reading), _NODE + max(work * _DENSE, reading))
+        reading = _CACHED if read < _CACHE else _BYTE
+        return Cost(
+            _STEP + max(work * _MATRIX + (read * _ORDERING if output[-2] > 1 else 0.0), read * reading.interpreter),
+            _NODE + max(work * _DENSE, read * reading.openvino),
+        )
     if op in ("Conv2D", "Conv3D"):
         work = values * math.prod(shapes[1][:-1])
         return Cost(10 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
@@ -84,7 +94,7 @@ def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:
         return Cost(10 * _STEP + work * _VALUE, _NODE + work * _FUSED)
     if op in _VIEWS:
         return Cost(_STEP, _NODE / 4)
-    moved = max(values, math.prod(shapes[0]) if shapes else 0)
+    moved = values if op in _RESIZING or not shapes else max(values, math.prod(shapes[0]))
     return Cost(_STEP + moved * (_VALUE + _SLOW.get(op, 0.0)), _NODE / 2 + moved * _FUSED)
 
 

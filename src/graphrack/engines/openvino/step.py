@@ -14,7 +14,7 @@ from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.engines.openvino import background
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
-from graphrack.engines.openvino.cost import CALL, Cost, compiling
+from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.fusions import APART, to_keep_apart
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.shapes import Misfit
@@ -93,6 +93,8 @@ class ClusterStep:
         self.outputs = tuple(outputs)
         self._inference: Inference | None = None
         self._costs: dict[Any, Cost | None] = {}
+        self._before: Any = None  # what the last run's shapes depended on
+        self._missing: ClusterProgram | None = None
         self._declined: set[tuple[Any, ...]] = set()  # shapes for which the interpreter is as fast
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
@@ -113,6 +115,9 @@ class ClusterStep:
             except Exception as error:
                 locate(error, step)
                 raise
+        if self._missing is not None:
+            self._missing.compile_soon()
+            self._missing = None
 
     def _results(self, frame: Frame) -> list[Any] | None:
         if self._declined and self._shapes_of(frame) in self._declined:
@@ -141,17 +146,24 @@ class ClusterStep:
             cost = self._costs[key]
         except KeyError:
             cost = self._estimate(key, arrays, weights)
-        if cost is None or not (self.eager or self._pays(cost)) or not all(map(finite, arrays)):
+        waiting = background.is_waiting()
+        new = self._before not in (None, key) and not waiting
+        self._before = None if waiting else key  # after a warm-up any shapes are as good
+        if cost is None or not (self.eager or self._pays(cost, new)) or not all(map(finite, arrays)):
             if cost is not None and not self.eager and not self._gains(cost) and not inference.brought:
                 self._declined.add(self._shapes_of(frame))
             return None
         program = self._program(inference, arrays, weights)
         try:
             if self.fluid:
-                return program.run([*arrays, *weights], [], cost.interpreter)
-            return program.run(arrays, weights, cost.interpreter)
+                results = program.run([*arrays, *weights], [], cost.interpreter)
+            else:
+                results = program.run(arrays, weights, cost.interpreter)
         except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
             return None
+        if results is None:
+            self._missing = program
+        return results
 
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
         return tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
@@ -202,7 +214,10 @@ class ClusterStep:
     def _gains(cost: Cost) -> bool:
         return cost.interpreter - cost.openvino >= 0.25 * cost.interpreter
 
-    def _pays(self, cost: Cost) -> bool:
+    def _pays(self, cost: Cost, new: bool) -> bool:
+        """Whether OpenVINO is to run it; `new`: on other shapes than the last time."""
+        if new:
+            cost += Cost(0.0, RESHAPING * len(self.interface.parts))
         if not self._gains(cost):
             return False
         self._gain += cost.interpreter - cost.openvino
