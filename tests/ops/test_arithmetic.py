@@ -87,6 +87,9 @@ def test_pow_agrees(dtype: Any) -> None:
         check("Pow", x=np.arange(-5, 6).astype(dtype), y=np.full(11, 3, dtype))
     elif np.dtype(dtype).kind != "c":
         check("Pow", **dict(zip("xy", grid(special(dtype)), strict=True)))
+        numbers = np.concatenate([special(dtype), sample(random, (40,), dtype)])
+        for power in (-3, -2, -1, 0, 1, 2, 3, 4, 7, 10, 0.5, -1.5, 1001, np.inf, -np.inf, np.nan):
+            check("Pow", x=numbers, y=np.asarray(power, dtype))
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)

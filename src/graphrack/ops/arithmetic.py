@@ -171,8 +171,20 @@ def Xlog1py(*, T: DType) -> Kernel:
 
 @op("Pow")
 def Pow(x: Array, y: Array) -> Any:
-    # NumPy refuses integers to negative powers as TensorFlow does.
-    return np.power(x, y)
+    if y.ndim or not x.ndim or x.dtype.char not in "fd":
+        # NumPy refuses integers to negative powers as TensorFlow does.
+        return np.power(x, y)
+    if y == 0.5:  # of one exponent NumPy takes the square root, which isn't the power of -0 and of -infinity
+        return np.power(x, np.full(x.shape, y))
+    if not float(y).is_integer():
+        return np.power(x, y)
+    # Of negative numbers NumPy takes a hundred times as long; these powers follow from those of positive ones.
+    if y == 2:
+        return np.square(x)
+    if y == 3:
+        return np.square(x) * x
+    powers = np.power(np.abs(x), y)
+    return np.copysign(powers, x, out=powers) if y % 2 else powers
 
 
 @specialized("SquaredDifference")
