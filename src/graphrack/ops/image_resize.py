@@ -15,6 +15,7 @@ import numpy as np
 from graphrack.formats.dtypes import DOUBLE, DType
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
+from graphrack.ops.windows import CHUNK_BYTES, chunks
 
 _F = np.float32
 
@@ -86,13 +87,45 @@ def _between(values: Array, axis: int, linear: _Linear) -> Array:
 
 def resize_bilinear(images: Array, height: int, width: int, align_corners: bool, half_pixel_centers: bool) -> Array:
     """Floating-point images at that size; an axis whose size stays is left as it is."""
-    result = images
-    # Columns first, as TensorFlow rounds them, unless rows that go are many.
-    axes = [(2, width), (1, height)] if height * 2 >= images.shape[1] else [(1, height), (2, width)]
-    for axis, out in axes:
-        size = images.shape[axis]
-        if size != out:
-            result = _between(result, axis, linear(size, out, align_corners, half_pixel_centers))
+    rows, columns = images.shape[1:3]
+    by_row = linear(rows, height, align_corners, half_pixel_centers)
+    by_column = linear(columns, width, align_corners, half_pixel_centers)
+
+    def band(part: Array, out: slice) -> Array:
+        if rows == height:
+            part = part[:, out]
+        else:
+            lower, upper = by_row.lower[out], by_row.upper[out]
+            first, last = lower[0], upper[-1] + 1
+            part, taken = part[:, first:last], _Linear(lower - first, upper - first, by_row.fraction[out])
+        # Columns first, as TensorFlow rounds them, unless rows that go are many.
+        if columns != width and height * 2 >= rows:
+            part = _between(part, 2, by_column)
+        if rows != height:
+            part = _between(part, 1, taken)
+        if columns != width and height * 2 < rows:
+            part = _between(part, 2, by_column)
+        return part
+
+    if rows == height and columns == width:
+        return images
+    return _in_bands(images, height, width, band)
+
+
+def _in_bands(images: Array, height: int, width: int, band: Callable[[Array, slice], Array]) -> Array:
+    """Images resized a few rows at a time, which stay in the processor's cache with all that is made on the way.
+
+    Attributes:
+        band: gives those rows of some images' results.
+    """
+    batch, channels = images.shape[0], images.shape[3]
+    pieces = list(chunks((batch, height), width * channels * 4, CHUNK_BYTES))
+    if len(pieces) == 1:
+        return band(images, slice(0, height))
+    result = np.empty((batch, height, width, channels), images.dtype if images.dtype.kind == "f" else _F)
+    for piece in pieces:
+        some, rows = (*piece, slice(0, height))[:2]
+        result[piece] = band(images[some], rows)
     return result
 
 
@@ -158,6 +191,19 @@ def _weighted(values: Array, axis: int, taps: Taps) -> Array:
     return total
 
 
+def _resampled(images: Array, rows: Taps, columns: Taps) -> Array:
+    """Both axes of images resized, rows first; in float32."""
+    height, width = len(rows.indices), len(columns.indices)
+
+    def band(part: Array, out: slice) -> Array:
+        indices = rows.indices[out]
+        first, last = int(indices.min()), int(indices.max()) + 1
+        taken = Taps(indices - first, rows.weights[out])
+        return _weighted(_weighted(part[:, first:last].astype(_F, copy=False), 1, taken), 2, columns)
+
+    return _in_bands(images, height, width, band)
+
+
 @cache
 def _keys_table(a: float) -> tuple[Array, Array]:
     """The cubic convolution kernel of Keys (1981) at distances in [0, 1] and [1, 2], in 1024 steps."""
@@ -194,9 +240,8 @@ def ResizeBicubic(*, align_corners: bool = False, half_pixel_centers: bool = Fal
     def run(images: Array, size: Array) -> Any:
         check_images("ResizeBicubic", images)
         height, width = output_size("ResizeBicubic", size, images)
-        result = images.astype(_F, copy=False)
-        result = _weighted(result, 1, cubic(images.shape[1], height, align_corners, half_pixel_centers))
-        return _weighted(result, 2, cubic(images.shape[2], width, align_corners, half_pixel_centers))
+        rows = cubic(images.shape[1], height, align_corners, half_pixel_centers)
+        return _resampled(images, rows, cubic(images.shape[2], width, align_corners, half_pixel_centers))
 
     return run
 
@@ -218,8 +263,8 @@ def ResizeArea(*, align_corners: bool = False) -> Kernel:
     def run(images: Array, size: Array) -> Any:
         check_images("ResizeArea", images)
         height, width = output_size("ResizeArea", size, images)
-        result = _weighted(images.astype(_F, copy=False), 1, _area(images.shape[1], height, align_corners))
-        return _weighted(result, 2, _area(images.shape[2], width, align_corners))
+        rows = _area(images.shape[1], height, align_corners)
+        return _resampled(images, rows, _area(images.shape[2], width, align_corners))
 
     return run
 
@@ -292,11 +337,11 @@ def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = Tru
                 "ScaleAndTranslate needs two positive scales and two translations (of height and width), found "
                 f"{scale.tolist()} and {translation.tolist()}"
             )
-        result = images.astype(_F, copy=False)
-        for axis, out in ((1, height), (2, width)):
-            taps = spans(images.shape[axis], out, scale[axis - 1], translation[axis - 1], kernel_type, antialias)
-            result = _weighted(result, axis, taps)
-        return result
+        rows, columns = (
+            spans(images.shape[axis], out, scale[axis - 1], translation[axis - 1], kernel_type, antialias)
+            for axis, out in ((1, height), (2, width))
+        )
+        return _resampled(images, rows, columns)
 
     return run
 

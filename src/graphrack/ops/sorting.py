@@ -54,14 +54,28 @@ def _top_k(input: Array, k: int, index_type: Any) -> tuple[Array, Array]:
             f"an input of shape {input.shape}"
         )
     size = input.shape[-1]
-    keys = _native(input)
-    if k == 1 and keys.size:
-        order = keys.argmax(axis=-1, keepdims=True)
-    elif 0 < k * 8 < size and not (keys.dtype.kind == "f" and np.isnan(keys).any()):
-        order = _top_few(keys.reshape(-1, size), k).reshape((*input.shape[:-1], k))
+    if input.size <= _AT_ONCE or not k:
+        order = _largest(input, k)
     else:
-        order = _descending(keys)[..., :k]
+        rows = input.reshape(-1, size)
+        step = max(_AT_ONCE // size, 1)
+        parts = [_largest(rows[first : first + step], k) for first in range(0, len(rows), step)]
+        order = np.concatenate(parts).reshape(*input.shape[:-1], k)
     return np.take_along_axis(input, order, axis=-1), order.astype(index_type)
+
+
+_AT_ONCE = 1 << 18
+"""Elements of which the largest are looked for at a time, since that takes several arrays of as many."""
+
+
+def _largest(input: Array, k: int) -> Any:
+    """The indices of the k largest of the last axis."""
+    size, keys = input.shape[-1], _native(input)
+    if k == 1 and keys.size:
+        return keys.argmax(axis=-1, keepdims=True)
+    if 0 < k * 8 < size and not (keys.dtype.kind == "f" and np.isnan(keys).any()):
+        return _top_few(keys.reshape(-1, size), k).reshape((*input.shape[:-1], k))
+    return _descending(keys)[..., :k]
 
 
 def _native(values: Array) -> Array:
