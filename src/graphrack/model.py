@@ -155,6 +155,10 @@ class Model:
             self._failures += failed
             self._seconds += seconds
 
+    def _seconds_per_run(self) -> float:
+        """The mean so far; 0 before the first run."""
+        return self._seconds / self._runs if self._runs else 0.0
+
     def _named(self, error: GraphrackError) -> None:
         """Makes an error's message say which model it comes from."""
         text = str(error)

@@ -261,8 +261,7 @@ class _Entry:
                 self._named(self.model._reload)
 
     def seconds_per_run(self) -> float:
-        stats = self.model.stats if self.model is not None else None
-        return stats.seconds / stats.runs if stats is not None and stats.runs else 0.0
+        return self.model._seconds_per_run() if self.model is not None else 0.0
 
     def _named(self, work: Any) -> Any:
         try:
