@@ -18,9 +18,9 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from graphrack.formats import dtypes
 from graphrack.formats.dtypes import DType
 
 Array = np.ndarray[Any, Any]
+_T = TypeVar("_T")
 
 _MASK32, _MASK64, _MASK128 = (1 << 32) - 1, (1 << 64) - 1, (1 << 128) - 1
 
@@ -238,7 +239,7 @@ class Generator:
     def __init__(self, seed: int, seed2: int):
         self._next = seeded(seed, seed2)
         self._lock = threading.Lock()
-        self._ahead: list[Array] = []
+        self._ahead: list[Any] = []
         self._asked: Any = None
         self._runs = 1
 
@@ -255,24 +256,41 @@ class Generator:
         return self.filled(distribution, shape, math.prod(shape) * RESERVED)[0]
 
     def filled(self, distribution: Distribution, shape: tuple[int, ...], blocks: int) -> tuple[Array, Stream]:
-        """As `reserve`, with an array of that shape filled from the stream.
+        """As `reserve`, with an array of that shape filled from the stream."""
+        return self.drawn(
+            (distribution, shape),
+            distribution.groups(shape),
+            blocks,
+            lambda stream, runs: distribution.fill_several(stream, shape, runs, blocks),
+        )
+
+    def drawn(
+        self, asked: Any, size: int, blocks: int, draw: Callable[[Stream, int], Sequence[_T]]
+    ) -> tuple[_T, Stream]:
+        """As `reserve`, with what is drawn from the stream.
 
         A few numbers are made for several runs at once where a node is asked for the same again and again: 50 µs
         of the 60 for 128 blocks are the calls, whatever they work on. Each time twice as many runs as before, so
         that at most as much is made for nothing as was of use.
+
+        Attributes:
+            asked: what `draw` depends on, apart from the stream; compared with `==`.
+            size: about how many blocks of random words it takes.
+            blocks: that are reserved.
+            draw: takes the stream of a run, and for how many runs to draw: for that one, and for those that start
+                `blocks` on each from the one before.
         """
-        groups = distribution.groups(shape)
-        most = _AHEAD // groups if groups else 0
+        most = _AHEAD // size if size else 0
         if most < 2:
             stream = self.reserve(blocks)
-            return distribution.fill(stream, shape), stream
+            return draw(stream, 1)[0], stream
         with self._lock:
-            asked = (distribution, shape, blocks)
+            asked = (asked, blocks)
             if asked != self._asked:
                 self._asked, self._ahead, self._runs = asked, [], 1
             stream = self._next
             if not self._ahead:
-                self._ahead = distribution.fill_several(stream, shape, self._runs, blocks)[::-1]
+                self._ahead = list(draw(stream, self._runs))[::-1]
                 self._runs = min(2 * self._runs, most)
             self._next = stream.skip(blocks)
             return self._ahead.pop(), stream

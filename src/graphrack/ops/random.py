@@ -9,6 +9,7 @@ inputs. For these the numbers are those of TensorFlow with one thread.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -92,22 +93,37 @@ def ParameterizedTruncatedNormal(*, node_name: str, dtype: DType, seed: int = 0,
     return kernel
 
 
+_TRIES = 2  # blocks that a number takes, mostly
+
+
+def _for_each(
+    sampler: Callable[[Stream, Array, int, np.dtype[Any]], Array], node_name: str, seed: int, seed2: int, dtype: DType
+) -> Kernel:
+    """Numbers of a `shape` for each parameter, of which each has a stretch of the stream to itself."""
+    make = partial(Generator, seed, seed2)
+
+    def kernel(state: RunState, shape: Array, parameter: Array) -> Array:
+        sizes = shape_of(shape)
+        samples = math.prod(sizes)
+        out_shape = (*sizes, *parameter.shape)
+        total = math.prod(out_shape)
+        if not total:
+            return np.empty(out_shape, dtype.numpy)
+
+        def draw(stream: Stream, runs: int) -> list[Array]:
+            numbers = sampler(stream, np.tile(parameter.reshape(-1), runs), samples, dtype.numpy)
+            return [one.T.reshape(out_shape) for one in numbers.reshape(runs, -1, samples)]
+
+        asked = (samples, parameter.shape, parameter.tobytes())
+        return state.per_node(node_name, make).drawn(asked, _TRIES * total, total * RESERVED, draw)[0]
+
+    return kernel
+
+
 @specialized("RandomGamma", state=True)
 def RandomGamma(*, node_name: str, T: DType, seed: int = 0, seed2: int = 0) -> Kernel:
     _no_bfloat16("gamma", T)
-    make = partial(Generator, seed, seed2)
-
-    def kernel(state: RunState, shape: Array, alpha: Array) -> Array:
-        sizes = shape_of(shape)
-        samples = math.prod(sizes)
-        out_shape = (*sizes, *alpha.shape)
-        if 0 in out_shape:
-            return np.empty(out_shape, T.numpy)
-        stream = state.per_node(node_name, make).reserve(samples * alpha.size * RESERVED)
-        numbers: Array = gamma(stream, alpha.reshape(-1), samples, T.numpy).T.reshape(out_shape)
-        return numbers
-
-    return kernel
+    return _for_each(gamma, node_name, seed, seed2, T)
 
 
 @specialized("RandomPoisson", state=True)
@@ -117,19 +133,7 @@ def RandomPoisson(*, node_name: str, dtype: DType, seed: int = 0, seed2: int = 0
 
 @specialized("RandomPoissonV2", state=True)
 def RandomPoissonV2(*, node_name: str, dtype: DType = dtypes.INT64, seed: int = 0, seed2: int = 0) -> Kernel:
-    make = partial(Generator, seed, seed2)
-
-    def kernel(state: RunState, shape: Array, rate: Array) -> Array:
-        sizes = shape_of(shape)
-        samples = math.prod(sizes)
-        out_shape = (*sizes, *rate.shape)
-        if 0 in out_shape:
-            return np.empty(out_shape, dtype.numpy)
-        stream = state.per_node(node_name, make).reserve(samples * rate.size * RESERVED)
-        numbers: Array = poisson(stream, rate.reshape(-1), samples, dtype.numpy).T.reshape(out_shape)
-        return numbers
-
-    return kernel
+    return _for_each(poisson, node_name, seed, seed2, dtype)
 
 
 @specialized("Multinomial", state=True)
@@ -144,8 +148,12 @@ def Multinomial(*, node_name: str, seed: int = 0, seed2: int = 0, output_dtype: 
 
 def shuffled(value: Array, stream: Stream) -> Array:
     """The value's rows in another order, by Fisher and Yates: place by place one word, modulo the rest."""
+    return _in_order_of(value, stream.words(len(value) - 1))
+
+
+def _in_order_of(value: Array, words: Array) -> Array:
     length = len(value)
-    steps = stream.words(length - 1) % np.arange(length, 1, -1, dtype=np.uint32)
+    steps = words % np.arange(length, 1, -1, dtype=np.uint32)
     order = list(range(length))
     for i, step in enumerate(steps.tolist()):
         order[i], order[i + step] = order[i + step], order[i]
@@ -159,6 +167,12 @@ def RandomShuffle(*, node_name: str, seed: int = 0, seed2: int = 0) -> Kernel:
     def kernel(state: RunState, value: Array) -> Array:
         if value.size <= 1 or len(value) <= 1:
             return value
-        return shuffled(value, state.per_node(node_name, make).reserve((len(value) + 2) // 4))
+        length = len(value)
+        blocks = (length + 2) // 4
+
+        def draw(stream: Stream, runs: int) -> Array:
+            return stream.words(4 * runs * blocks).reshape(runs, -1)[:, : length - 1]
+
+        return _in_order_of(value, state.per_node(node_name, make).drawn(length, blocks, blocks, draw)[0])
 
     return kernel

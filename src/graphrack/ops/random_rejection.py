@@ -18,49 +18,66 @@ from graphrack.ops.philox import RESERVED, Generator, Stream
 Array = np.ndarray[Any, Any]
 
 _CHUNK = 1 << 13  # numbers drawn at a time
+_FEW = 1 << 8  # streams that blocks are made for ahead
 
 
 class _Reader:
-    """The streams of many outputs side by side, each `RESERVED` blocks from the one before."""
-
-    def __init__(self, stream: Stream, count: int):
-        self.stream = stream
-        self.position = np.arange(count, dtype=np.uint64) * np.uint64(RESERVED)
-
-
-class _Pairs:
-    """Doubles drawn from a reader, two a block, the second of each first."""
-
-    def __init__(self, reader: _Reader, draw: Callable[[Array], Array]):
-        count = reader.position.size
-        self._reader, self._draw = reader, draw
-        self._values = np.empty((count, 2))
-        self._left = np.zeros(count, np.intp)
-
-    def take(self, rows: Array) -> Array:
-        """The next number of each of these rows."""
-        empty = rows[self._left[rows] == 0]
-        if empty.size:
-            position = self._reader.position
-            self._values[empty] = self._draw(self._reader.stream.blocks_at(position[empty]))
-            position[empty] += np.uint64(1)
-            self._left[empty] = 2
-        self._left[rows] -= 1
-        numbers: Array = self._values[rows, self._left[rows]]
-        return numbers
-
-
-class Uniforms(_Pairs):
-    """Uniform doubles in [0, 1) of many streams.
+    """The streams of many outputs side by side.
 
     Attributes:
         offsets: where each begins, in blocks from `stream` on (uint64).
     """
 
     def __init__(self, stream: Stream, offsets: Array):
-        reader = _Reader(stream, offsets.size)
-        reader.position = offsets.copy()
-        super().__init__(reader, _UNIFORM.draw)
+        self._stream, self._offsets = stream, offsets
+        self._taken = np.zeros(offsets.size, np.intp)
+        # Most of them are asked for two blocks, and of few blocks it is the calls that take time.
+        self._ahead = 2 if offsets.size <= _FEW else 0
+        if self._ahead:
+            first = offsets[:, None] + np.arange(self._ahead, dtype=np.uint64)
+            self._blocks = stream.blocks_at(first.reshape(-1)).reshape(-1, self._ahead, 4)
+
+    def take(self, rows: Array) -> Array:
+        """The next block of each of these rows: uint32 of (len(rows), 4), the caller's own."""
+        taken = self._taken[rows]
+        self._taken[rows] = taken + 1
+        if self._ahead and taken.max() < self._ahead:
+            blocks: Array = self._blocks[rows, taken]
+            return blocks
+        return self._stream.blocks_at(self._offsets[rows] + taken.astype(np.uint64))
+
+
+def _spaced(count: int) -> Array:
+    """Where outputs begin that have `RESERVED` blocks each."""
+    return np.arange(count, dtype=np.uint64) * np.uint64(RESERVED)
+
+
+class _Pairs:
+    """Doubles drawn from a reader, two a block, the second of each first."""
+
+    def __init__(self, reader: _Reader, count: int, draw: Callable[[Array], Array]):
+        self._reader, self._draw = reader, draw
+        self._values = np.empty((count, 2))
+        self._left = np.zeros(count, np.intp)
+
+    def take(self, rows: Array) -> Array:
+        """The next number of each of these rows."""
+        left = self._left[rows]
+        empty = rows[left == 0]
+        if empty.size:
+            self._values[empty] = self._draw(self._reader.take(empty))
+            left[left == 0] = 2
+        left -= 1
+        self._left[rows] = left
+        numbers: Array = self._values[rows, left]
+        return numbers
+
+
+class Uniforms(_Pairs):
+    """Uniform doubles in [0, 1) of many streams, which begin where a `_Reader`'s do."""
+
+    def __init__(self, stream: Stream, offsets: Array):
+        super().__init__(_Reader(stream, offsets), offsets.size, _UNIFORM.draw)
 
 
 _UNIFORM, _NORMAL = philox.uniform(DOUBLE), philox.normal(DOUBLE)
@@ -83,8 +100,8 @@ def gamma(stream: Stream, alpha: Array, samples: int, dtype: np.dtype[Any]) -> A
 
 def _gamma(stream: Stream, alpha: Array) -> Array:
     out = np.empty(alpha.size)
-    reader = _Reader(stream, alpha.size)
-    normals, uniforms = _Pairs(reader, _NORMAL.draw), _Pairs(reader, _UNIFORM.draw)
+    reader = _Reader(stream, _spaced(alpha.size))
+    normals, uniforms = (_Pairs(reader, alpha.size, kind.draw) for kind in (_NORMAL, _UNIFORM))
     one = alpha == 1
     rows = np.flatnonzero(one)
     if rows.size:
@@ -137,7 +154,7 @@ def poisson(stream: Stream, rate: Array, samples: int, dtype: np.dtype[Any]) -> 
 
 def _poisson(stream: Stream, rate: Array, highest: float) -> Array:
     out = np.empty(rate.size)
-    uniforms = _Pairs(_Reader(stream, rate.size), _UNIFORM.draw)
+    uniforms = Uniforms(stream, _spaced(rate.size))
 
     active = np.flatnonzero(rate < 10)
     limit, product, events = np.exp(-rate[active]), np.ones(active.size), 0
