@@ -26,6 +26,7 @@ _MAX_LOOKS = 300_000
 # What an integer's value is known from when a run's shapes are: the plan's constants, shapes alone, or also
 # what a run brings from outside of the cluster. Of others nothing is known but their shape.
 _CONSTANT, _SHAPES, _BROUGHT, _DATA = range(4)
+_REACH = {"any": _DATA, "brought": _BROUGHT, "shapes": _SHAPES}
 
 
 class Candidates:
@@ -94,7 +95,7 @@ class Candidates:
             known = _DATA
         else:
             known = max([known, *(self._knowledge(inputs[i]) for i in sizes)])
-            if known > _BROUGHT and rule.integers == "shapes":
+            if known > _REACH[rule.integers]:
                 return "it computes with integers"
             if known > _SHAPES and INT64 in found:
                 return "it handles data of 64 bit integers"

@@ -13,16 +13,18 @@ import numpy as np
 
 from graphrack.engines.openvino.compiled import Input, Part, Source
 from graphrack.engines.openvino.cost import Cost, cost_of, with_any_weights
-from graphrack.engines.openvino.ops import RULES, SHAPES
+from graphrack.engines.openvino.ops import INEXACT, RULES, SHAPES
 from graphrack.engines.openvino.shapes import OUTPUT_SHAPES, Misfit, Shape
+from graphrack.formats.dtypes import FLOAT
 from graphrack.ops import registry
 from graphrack.ops.registry import Kernel
 
 # Values are those of shapes: a few numbers.
 _MAX_VALUE = 4096
 _MAX_BROUGHT = 64
-# OpenVINO's CPU plugin keeps 64 bit integers in 32 bits.
+# OpenVINO's CPU plugin keeps 64 bit integers in 32 bits, and some kernels of integers compute with floats.
 _MAX_INT = 2**31 - 1
+_MAX_EXACT = 2**24
 
 Array = np.ndarray[Any, Any]
 
@@ -119,10 +121,17 @@ def _outputs(part: Part, kernel: Kernel | None, sources: Sequence[Known]) -> lis
     shape_of = OUTPUT_SHAPES.get(part.op)
     if part.op in SHAPES or all(s.value is not None and s.value.size <= _MAX_VALUE for s in sources):
         given = [np.broadcast_to(np.int32(0), s.shape) if part.op in SHAPES else s.value for s in sources]
-        return [Known(np.shape(result), np.asarray(result)) for result in _run(kernel, given, part)]
+        results = [np.asarray(result) for result in _run(kernel, given, part)]
+        if results[0].dtype.kind == "i":
+            _check_range(part, [*given, *results] if part.op in INEXACT else results)
+        return [Known(result.shape, result) for result in results]
+    if part.op in INEXACT and part.attributes.get("T") != FLOAT:
+        raise Misfit
     if shape_of is not None:
-        values = [s.value for s in sources]
-        return [Known(shape_of([s.shape for s in sources], values, part.attributes))]
+        try:
+            return [Known(shape_of([s.shape for s in sources], [s.value for s in sources], part.attributes))]
+        except Exception:  # the interpreter says what is wrong
+            raise Misfit from None
     # What is left gives views: its kernel runs on one number that stands for all.
     at = 1 if part.op == "Split" else 0
     rule = RULES[part.op]
@@ -131,6 +140,12 @@ def _outputs(part: Part, kernel: Kernel | None, sources: Sequence[Known]) -> lis
     stand_ins = [s.value for s in sources]
     stand_ins[at] = np.broadcast_to(np.float32(0), sources[at].shape)
     return [Known(np.shape(result)) for result in _run(kernel, stand_ins, part)]
+
+
+def _check_range(part: Part, values: Sequence[Any]) -> None:
+    most = _MAX_EXACT if part.op in INEXACT else _MAX_INT
+    if any(abs(int(extreme)) > most for v in values if v.size for extreme in (v.min(), v.max())):
+        raise Misfit
 
 
 def _run(kernel: Kernel | None, given: Sequence[Any], part: Part) -> Sequence[Any]:

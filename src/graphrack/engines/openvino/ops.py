@@ -8,7 +8,8 @@ Every op here is compared with TensorFlow over its attributes, shapes and specia
   of NaN) likewise have rules of their own.
 - Gather by indices that a run brings: OpenVINO reads anything for an index out of bounds, where TensorFlow refuses.
 - int64 data: the CPU plugin computes with 32 bits. Shapes, which fit, may be int64.
-- Arithmetic on integers other than what shapes are computed from; float to int casts (NaN, overflow).
+- Arithmetic on integers other than what shapes are computed from; float to int casts (NaN, overflow). FloorDiv, Sum,
+  Prod and Range of integers compute with floats: they get such as are known from shapes, and exact that way.
 - ResizeNearestNeighbor with half-pixel centers: other choices at ties.
 - Grouped convolutions (an input of more channels than the filter has).
 - LogSoftmax: with a Transpose behind it, OpenVINO sums along the wrong axis.
@@ -44,6 +45,9 @@ HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Co
 SHAPES = frozenset(("Shape", "Size", "Rank"))
 """Ops that look at a tensor's shape alone."""
 
+INEXACT = frozenset(("FloorDiv", "Sum", "Prod", "Range"))
+"""Ops that OpenVINO computes with floats where they are given integers: exact as far as 24 bits reach."""
+
 Value = Callable[[int], Any]
 """The constant value of the node's input of that number (negative: from the end); None where it has none."""
 
@@ -56,8 +60,8 @@ class Rule(NamedTuple):
         fixed: inputs that must be constants of the plan (negative: from the end).
         values: inputs of which OpenVINO's result has its shape: constants, or computed from shapes.
         check: what else must hold.
-        integers: what must hold of its inputs where it computes on integers: `"any"`, or `"shapes"`, that they
-            are computed from shapes alone.
+        integers: what must hold of its inputs where it computes on integers: `"any"`; `"brought"`, that they are
+            computed from shapes and what a run brings; or `"shapes"`, from shapes alone.
         outputs: whether more than the first of its outputs may be used.
     """
 
@@ -96,6 +100,14 @@ def _transposed(node: NodeDef, value: Value) -> bool:
 
 def _volume(node: NodeDef, value: Value) -> bool:
     return _attr(node, "data_format").s in (b"", b"NDHWC") and _window(node, value)
+
+
+def _masks_in_reach(node: NodeDef, value: Value) -> bool:
+    """No bits for dimensions behind those that are given, which TensorFlow doesn't look at."""
+    reach = 1 << int(np.size(value(3)))
+    return all(
+        _attr(node, f"{name}_mask").i < reach for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    )
 
 
 def _some_axes(node: NodeDef, value: Value) -> bool:
@@ -149,7 +161,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Neg", "Abs", "Sign", "Floor", "Ceil", "Round", "Rint"), Rule()),
     "Softmax": Rule(),
     **dict.fromkeys(("RealDiv", "Div", "DivNoNan", "SquaredDifference", "Pow"), Rule()),
-    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum"), Rule(_NUMBERS, integers="shapes")),
+    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum"), Rule(_NUMBERS, integers="brought")),
     "FloorDiv": Rule(frozenset((INT32, INT64)), integers="shapes"),
     **dict.fromkeys(("Less", "LessEqual", "Greater", "GreaterEqual"), Rule(frozenset((FLOAT, INT32)))),
     **dict.fromkeys(("Equal", "NotEqual"), Rule(frozenset((FLOAT, INT32)), check=_broadcasts)),
@@ -174,7 +186,7 @@ RULES: dict[str, Rule] = {
     "Unpack": Rule(_ANY, outputs=True),
     "Split": Rule(_ANY, fixed=(0,), outputs=True),
     "SplitV": Rule(_ANY, fixed=(1, 2), outputs=True),
-    "StridedSlice": Rule(_ANY, fixed=(3,), values=(1, 2)),
+    "StridedSlice": Rule(_ANY, fixed=(3,), values=(1, 2), check=_masks_in_reach),
     "Slice": Rule(_ANY, values=(1, 2)),
     "Pad": Rule(_NUMBERS, fixed=(1,)),
     "PadV2": Rule(_NUMBERS, fixed=(1, 2)),
@@ -186,7 +198,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Select", "SelectV2"), Rule(_ANY)),
     "Cast": Rule(_ANY, check=_to_float),
     "OneHot": Rule(frozenset((FLOAT, INT32)), fixed=(1, 2, 3)),
-    "Range": Rule(frozenset((INT32, INT64)), values=(0, 1, 2), integers="shapes"),
+    "Range": Rule(frozenset((INT32, INT64)), values=(0, 1, 2), integers="brought"),
     **dict.fromkeys(SHAPES, Rule(_ANY)),
 }
 

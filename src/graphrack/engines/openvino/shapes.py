@@ -75,6 +75,11 @@ def _batch_matmul(shapes: Sequence[Shape], values: Values, attributes: Mapping[s
     return (*_broadcast((a[:-2], b[:-2]), values, attributes), rows, columns)
 
 
+def _equal_batch_matmul(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    _require(shapes[0][:-2] == shapes[1][:-2])
+    return _batch_matmul(shapes, values, attributes)
+
+
 def _window(size: int, kernel: int, stride: int, dilation: int, padding: bytes, pads: Sequence[int]) -> int:
     reach = (kernel - 1) * dilation + 1
     count = -(-size // stride) if padding == b"SAME" else (size + sum(pads) - reach) // stride + 1
@@ -142,6 +147,7 @@ def _whole(value: Any) -> Shape:
 
 def _reduced(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     axes = _axes(values[1], len(shapes[0])) if shapes[0] else set()
+    _require(len(axes) == np.size(values[1]))  # each of them once
     if attributes.get("keep_dims"):
         return tuple(1 if i in axes else s for i, s in enumerate(shapes[0]))
     return tuple(s for i, s in enumerate(shapes[0]) if i not in axes)
@@ -242,8 +248,8 @@ def _gathered(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, 
 
 
 def _one_hot(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
-    axis = attributes.get("axis", -1)
-    (axis,) = _axes(axis, len(shapes[0]) + 1)
+    _require(not any(shapes[1:]))  # scalars
+    (axis,) = _axes(attributes.get("axis", -1), len(shapes[0]) + 1)
     return (*shapes[0][:axis], int(values[1]), *shapes[0][axis:])
 
 
@@ -309,12 +315,13 @@ OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], 
     **dict.fromkeys(("Maximum", "Minimum", "SquaredDifference", "LogicalAnd", "LogicalOr", "SelectV2"), _broadcast),
     **dict.fromkeys(("Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual"), _broadcast),
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _batch_norm),
-    **dict.fromkeys(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"), _batch_matmul),
+    **dict.fromkeys(("BatchMatMulV2", "BatchMatMulV3"), _batch_matmul),
     **dict.fromkeys(("MaxPool", "AvgPool"), _pool),
     **dict.fromkeys(("Mean", "Sum", "Prod", "Max", "Min"), _reduced),
     **dict.fromkeys(("Pad", "PadV2"), _padded),
     **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), _resized),
     "AddN": _all_same,
+    "BatchMatMul": _equal_batch_matmul,
     "BatchToSpaceND": _from_batch,
     "BiasAdd": _bias,
     "BroadcastTo": _broadcast_to,

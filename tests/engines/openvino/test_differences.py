@@ -1,0 +1,131 @@
+"""What OpenVINO computes otherwise than TensorFlow, or takes where TensorFlow refuses: it isn't given that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from engines.openvino.running import clusters, compare, states
+
+import graphrack as gr
+
+RNG = np.random.default_rng(0)
+R = tf.raw_ops
+ROWS = RNG.normal(size=(5, 7)).astype(np.float32)
+
+
+def beside(x: Any, number: Any) -> Any:
+    """Integers, and what makes a cluster of them: with floats alone they are worth one."""
+    return [number, tf.nn.relu(x) * tf.reshape(tf.cast(number, tf.float32), [-1])[0]]
+
+
+def ops(model: gr.Model) -> set[str]:
+    """Those that were made part of a cluster."""
+    return {part.op for cluster in clusters(model) for part in cluster.interface.parts}
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda sizes: tf.reduce_prod(sizes * 1000 + 1),
+        lambda sizes: tf.reduce_sum(sizes * 10_000_000 + 1),
+        lambda sizes: (sizes[0] * 10_000_001 + 2) // 3,
+        lambda sizes: tf.range(sizes[0] * 10_000_001, sizes[0] * 10_000_001 + 5, 1),
+        lambda sizes: tf.reduce_prod(tf.cast(sizes, tf.int64) * 1000 + 1),
+    ],
+    ids=["Prod", "Sum", "FloorDiv", "Range", "Prod-int64"],
+)
+def test_integers_of_more_than_24_bits_are_computed_from_shapes_exactly(build: Callable[[Any], Any]) -> None:
+    """OpenVINO computes them with floats."""
+    compare(lambda x: beside(x, build(tf.shape(x))), ROWS, rtol=0, atol=0)
+
+
+def test_integers_of_24_bits_are_computed_in_the_cluster() -> None:
+    model = compare(lambda x: beside(x, tf.reduce_prod(tf.shape(x)) // 2), ROWS, rtol=0, atol=0)
+    assert {"Prod", "FloorDiv"} <= ops(model)
+    assert states(model) == ["compiled"]
+
+
+@pytest.mark.parametrize(
+    ("op", "build"),
+    [
+        ("FloorDiv", lambda i: R.FloorDiv(x=i, y=tf.constant([2147483646, 5, 3, -7]))),
+        ("Sum", lambda i: tf.reduce_sum(i, 0)),
+        ("Prod", lambda i: tf.reduce_prod(i, 0)),
+        ("Range", lambda i: tf.range(i[1] - i[1] + 2**24, 2**24 + 5, 1)),
+    ],
+)
+def test_integers_that_are_fed_are_computed_exactly(op: str, build: Callable[[Any], Any]) -> None:
+    fed = np.array([-2147483648, 1407471923, -4, 942957556], np.int32)
+    model = compare(lambda x, i: beside(x, build(i)), ROWS, fed, rtol=0, atol=0)
+    assert op not in ops(model) or "compiled" not in states(model)
+
+
+def test_sums_of_fed_integers_wrap() -> None:
+    fed = np.array([-2147483648, 1407471923, -4, 942957556], np.int32)
+    model = compare(lambda x, i: beside(x, tf.maximum(i + i, (i - 1) * i)), ROWS, fed, rtol=0, atol=0)
+    assert {"AddV2", "Sub", "Mul", "Maximum"} <= ops(model)
+    assert states(model) == ["compiled"]
+
+
+@pytest.mark.parametrize("mask", ["new_axis_mask", "shrink_axis_mask", "ellipsis_mask", "begin_mask", "end_mask"])
+def test_masks_of_a_strided_slice_reach_no_further_than_its_dimensions(mask: str) -> None:
+    def build(x: Any) -> Any:
+        sliced = R.StridedSlice(input=x, begin=[1], end=[5], strides=[3], **{mask: 2})
+        return tf.nn.relu(sliced)
+
+    compare(build, RNG.normal(size=(6, 4, 2)).astype(np.float32), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1, 5, 80])
+def test_softplus_keeps_what_is_small(scale: float) -> None:
+    values = np.linspace(-scale, scale, 401, dtype=np.float32)
+    model = compare(tf.nn.softplus, values, rtol=2e-6, atol=0)
+    assert states(model) == ["compiled"]
+
+
+def test_a_softplus_spelled_by_hand_keeps_what_is_small() -> None:
+    """OpenVINO finds log(1 + exp(x)) and takes its own kernel for it."""
+    values = np.linspace(-10, 10, 401, dtype=np.float32)
+    compare(
+        lambda x: [tf.log(1 + tf.exp(x)), tf.log(tf.exp(x) + 1), tf.log(1 + tf.exp(-tf.abs(x)))], values, atol=1.2e-7
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "values", "constant"),
+    [
+        (lambda x, axis: R.Sum(input=tf.nn.relu(x), axis=axis), ROWS, [1, -1]),
+        (lambda x, y: R.BatchMatMul(x=tf.nn.relu(x), y=y), np.ones((2, 3, 3), "f"), np.ones((3, 3), "f")),
+        (lambda x, depth: x + R.OneHot(indices=[1], depth=depth, on_value=1.0, off_value=0.0), ROWS, [7]),
+        (lambda x, axis: R.ExpandDims(input=tf.nn.relu(x), axis=axis), ROWS, [0, 1]),
+        (lambda x, size: tf.nn.relu(R.Fill(dims=size, value=0.5)) + x, ROWS, [5, -7]),
+    ],
+    ids=["an axis twice", "batches that broadcast", "a depth that is no scalar", "two axes at once", "a negative size"],
+)
+def test_what_is_refused_is_refused_in_a_cluster(
+    tmp_path: Path, build: Callable[[Any, Any], Any], values: Any, constant: Any
+) -> None:
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        x = tf.placeholder(tf.float32, None, name="x")
+        # A constant which TensorFlow doesn't look at before it runs.
+        constant = np.asarray(constant, None if np.asarray(constant).dtype.kind == "f" else np.int32)
+        fixed = tf.placeholder(constant.dtype, None, name="fixed")
+        tf.identity(build(x, fixed), name="out")
+        with pytest.raises(tf.errors.OpError):
+            session.run("out:0", {"x:0": values, "fixed:0": constant})
+        data = graph.as_graph_def()
+    data.node[1].CopyFrom(tf.NodeDef(name="fixed", op="Const"))
+    data.node[1].attr["dtype"].type = tf.as_dtype(constant.dtype).as_datatype_enum
+    data.node[1].attr["value"].tensor.CopyFrom(tf.make_tensor_proto(constant))
+    (tmp_path / "g.pb").write_bytes(data.SerializeToString())
+    said = []
+    for engine in ("numpy", "openvino"):
+        with pytest.raises(gr.OpError) as error:
+            gr.load(tmp_path / "g.pb", engine=engine).run("out", {"x": values})
+        said.append(str(error.value))
+    assert said[0] == said[1]
