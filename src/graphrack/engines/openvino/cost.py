@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from graphrack.engines.openvino.compiled import Part
+if TYPE_CHECKING:
+    from graphrack.engines.openvino.compiled import Part
 
 Shape = tuple[int, ...]
 
@@ -35,7 +36,7 @@ RESHAPING = 30e-6
 # Per node: the interpreter's step; what OpenVINO does per node that it hasn't fused with another.
 _STEP, _NODE = 1.2e-6, 0.8e-6
 # Seconds per multiplication-and-addition.
-_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 50e9, 1 / 30e9, 1 / 0.6e9, 1 / 120e9
+_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 50e9, 1 / 45e9, 1 / 5e9, 1 / 120e9
 # Seconds per byte of a matrix, which bound a product with few rows: from a cache, or from memory.
 _CACHED, _BYTE, _CACHE = Cost(1 / 78e9, 1 / 130e9), Cost(1 / 20e9, 1 / 25e9), 1 << 25
 # BLAS puts a matrix in order before it multiplies by it, but not for one row: what it takes more for a few rows.
@@ -108,4 +109,4 @@ def with_any_weights(part: Part, cost: Cost) -> Cost:
 
 def compiling(parts: int, bytes_of_weights: int) -> float:
     """Seconds that compiling a cluster takes, roughly."""
-    return 0.02 + 0.8e-3 * parts + bytes_of_weights / 1e9
+    return 0.06 + 0.45e-3 * parts + bytes_of_weights / 1.2e9

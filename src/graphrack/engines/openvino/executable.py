@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphrack.engines.openvino import background, cache, fingerprint, runtime
+from graphrack.engines.openvino.cost import compiling
 
 if TYPE_CHECKING:
     from graphrack.engines.openvino.compiled import ClusterProgram
@@ -26,7 +27,7 @@ _MAX_FREE = os.cpu_count() or 1
 _COPIED_BYTES = 1 << 15
 # Reading a blob back costs so much: measured for blobs of 2 to 340 MB, which take 0.005 to 0.3 s.
 _READ_S, _READ_BYTES_PER_S = 0.005, 1.2e9
-_IMPORT_S = 0.1
+_IMPORT_S = 0.05
 
 
 class Executable:
@@ -120,8 +121,8 @@ def seconds_to_read(nbytes: int) -> float:
 
 
 def seconds_to_compile(parts: int, nbytes: int) -> float:
-    """What compiling a cluster of so many nodes and bytes of weights takes, roughly."""
-    return (_READ_S if runtime.loaded() else _IMPORT_S) + 1e-3 * parts + nbytes / 1e9
+    """What compiling a cluster of so many nodes and bytes of weights takes, and importing OpenVINO before."""
+    return (0.0 if runtime.loaded() else _IMPORT_S) + compiling(parts, nbytes)
 
 
 def executable(
