@@ -24,7 +24,11 @@ def _own(T: DType, kernel: Kernel) -> Kernel:
 @specialized("Relu", overwrites=(0,))
 def Relu(*, T: DType) -> Kernel:
     zero = T.numpy.type(0)
-    return lambda features, *, out=None: np.maximum(features, zero, out=out)
+
+    def run(features: Array, *, out: Array | None = None) -> Any:
+        return np.maximum(features, zero) if out is None else np.maximum(features, zero, out=out)
+
+    return run
 
 
 @specialized("Relu6", overwrites=(0,))
@@ -32,7 +36,7 @@ def Relu6(*, T: DType) -> Kernel:
     zero, six = T.numpy.type(0), T.numpy.type(6)
 
     def run(features: Array, *, out: Array | None = None) -> Any:
-        result = np.maximum(features, zero, out=out)
+        result = np.maximum(features, zero) if out is None else np.maximum(features, zero, out=out)
         return np.minimum(result, six, out=result) if result.ndim else np.minimum(result, six)
 
     return run
@@ -46,7 +50,12 @@ def LeakyRelu(*, alpha: float = 0.2, T: DType = FLOAT) -> Kernel:
 def leaky_relu(alpha: float) -> Kernel:
     """The function max(x, alpha * x), for alpha over 1 or below 0 too (then not a maximum)."""
     if 0 < alpha <= 1:
-        return lambda features, *, out=None: np.maximum(features, features * alpha, out=out)
+
+        def greater(features: Array, *, out: Array | None = None) -> Any:
+            scaled = features * alpha
+            return np.maximum(features, scaled) if out is None else np.maximum(features, scaled, out=out)
+
+        return greater
 
     def run(features: Array, *, out: Array | None = None) -> Any:
         return np.where(features > 0, features, features * alpha)
@@ -121,12 +130,13 @@ def BiasAddV1() -> Kernel:
 
 def _add_last(value: Array, bias: Array, *, out: Array | None = None) -> Any:
     _check_bias("BiasAdd", value, bias, value.ndim - 1)
-    return np.add(value, bias, out)
+    return value + bias if out is None else np.add(value, bias, out)
 
 
 def _add_second(value: Array, bias: Array, *, out: Array | None = None) -> Any:
     _check_bias("BiasAdd", value, bias, 1)
-    return np.add(value, bias.reshape(bias.shape + (1,) * (value.ndim - 2)), out)
+    bias = bias.reshape(bias.shape + (1,) * (value.ndim - 2))
+    return value + bias if out is None else np.add(value, bias, out)
 
 
 @specialized("BiasAddGrad")
@@ -162,7 +172,8 @@ def ReluGrad() -> Kernel:
 
 def _relu_grad(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
     _same_shape("ReluGrad", gradients, features)
-    return np.multiply(gradients, features > 0, out)
+    mask = features > 0
+    return gradients * mask if out is None else np.multiply(gradients, mask, out)
 
 
 @specialized("Relu6Grad", overwrites=(0,))
@@ -171,7 +182,8 @@ def Relu6Grad(*, T: DType) -> Kernel:
 
     def run(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
         _same_shape("Relu6Grad", gradients, features)
-        return np.multiply(gradients, (features > zero) & (features < six), out)
+        mask = (features > zero) & (features < six)
+        return gradients * mask if out is None else np.multiply(gradients, mask, out)
 
     return run
 

@@ -49,7 +49,7 @@ def AddN(*, T: DType) -> Kernel:
 def _add_n(*inputs: Array, out: Array | None = None) -> Any:
     shape = inputs[0].shape
     if len(inputs) == 2 and inputs[1].shape == shape:  # nearly all in gradients: a third less time
-        return np.add(inputs[0], inputs[1], out)
+        return np.add(inputs[0], inputs[1]) if out is None else np.add(inputs[0], inputs[1], out)
     for i, value in enumerate(inputs):
         if value.shape != shape:
             raise ValueError(f"inputs must have one shape, got {shape} for input 0 and {value.shape} for {i}")
@@ -174,17 +174,18 @@ def Pow(x: Array, y: Array) -> Any:
     if y.ndim or not x.ndim or x.dtype.char not in "fd":
         # NumPy refuses integers to negative powers as TensorFlow does.
         return np.power(x, y)
-    if y == 0.5:  # of one exponent NumPy takes the square root, which isn't the power of -0 and of -infinity
-        return np.power(x, np.full(x.shape, y))
-    if not float(y).is_integer():
-        return np.power(x, y)
-    # Of negative numbers NumPy takes a hundred times as long; these powers follow from those of positive ones.
-    if y == 2:
+    exponent = y.item()
+    # Of negative numbers NumPy takes a hundred times as long; whole powers follow from those of positive ones.
+    if exponent == 2:
         return np.square(x)
-    if y == 3:
+    if exponent == 3:
         return np.square(x) * x
+    if exponent == 0.5:  # of one exponent NumPy takes the square root, which isn't the power of -0 and of -infinity
+        return np.power(x, np.full(x.shape, y))
+    if not exponent.is_integer():
+        return np.power(x, y)
     powers = np.power(np.abs(x), y)
-    return np.copysign(powers, x, out=powers) if y % 2 else powers
+    return np.copysign(powers, x, out=powers) if exponent % 2 else powers
 
 
 @specialized("SquaredDifference")

@@ -68,7 +68,7 @@ def Reciprocal(*, T: DType) -> Kernel:
 @specialized("Rsqrt", overwrites=(0,))
 def Rsqrt(*, T: DType) -> Kernel:
     def rsqrt(x: Array, *, out: Array | None = None) -> Any:
-        root = np.sqrt(x, out)
+        root = np.sqrt(x) if out is None else np.sqrt(x, out)
         return np.reciprocal(root, out=root) if x.ndim else np.reciprocal(root)
 
     return widened(T, rsqrt)
@@ -76,7 +76,7 @@ def Rsqrt(*, T: DType) -> Kernel:
 
 def sigmoid(x: Array, *, out: Array | None = None) -> Any:
     """1 / (1 + exp(-x)), in one new array or the given one."""
-    out = np.negative(x, out)
+    out = np.negative(x) if out is None else np.negative(x, out)
     if not x.ndim:
         return np.reciprocal(1 + np.exp(out))
     np.exp(out, out=out)

@@ -26,14 +26,22 @@ def _gradient(T: DType, function: Kernel) -> Kernel:
 # The conjugates of complex values some of these take, others leave to the graph.
 
 
+def _tanh_grad(y: Array, dy: Array, out: Array | None = None) -> Any:
+    return dy * (1 - y * y) if out is None else np.multiply(dy, 1 - y * y, out)
+
+
+def _sigmoid_grad(y: Array, dy: Array, out: Array | None = None) -> Any:
+    return dy * y * (1 - y) if out is None else np.multiply(dy * y, 1 - y, out)
+
+
 @specialized("TanhGrad", overwrites=(0, 1))
 def TanhGrad(*, T: DType) -> Kernel:
-    return _gradient(T, lambda y, dy, out=None: np.multiply(dy, 1 - y * y, out))
+    return _gradient(T, _tanh_grad)
 
 
 @specialized("SigmoidGrad", overwrites=(0, 1))
 def SigmoidGrad(*, T: DType) -> Kernel:
-    return _gradient(T, lambda y, dy, out=None: np.multiply(dy * y, 1 - y, out))
+    return _gradient(T, _sigmoid_grad)
 
 
 def _zero_from_zero(function: Kernel) -> Kernel:
