@@ -70,6 +70,7 @@ def zeros(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     return filled(shape, b"", dtype) if dtype.hasobject else np.zeros(shape, dtype)
 
 
+_FEW = 24  # numbers that Python looks through sooner than NumPy
 _UNSIGNED = {np.dtype(f"i{size}"): np.dtype(f"u{size}") for size in (1, 2, 4, 8)}
 
 
@@ -77,6 +78,9 @@ def are_within(indices: Array, limit: int) -> bool:
     """Whether all indices are in [0, limit)."""
     if not indices.size or (not indices.ndim and 0 <= indices < limit):
         return True
+    if indices.ndim == 1 and indices.size <= _FEW:
+        listed = indices.tolist()
+        return bool(min(listed) >= 0 and max(listed) < limit)
     # One reduction instead of two: negative numbers are huge when read as unsigned.
     unsigned = indices.view(_UNSIGNED[indices.dtype]) if indices.dtype in _UNSIGNED else indices
     return bool(np.maximum.reduce(unsigned, None) < limit)

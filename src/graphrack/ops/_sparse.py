@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphrack.ops._arguments import are_within
 from graphrack.ops.runtime import Array
 
 _MAX_FLAT = 2**63 - 1
@@ -39,11 +40,10 @@ def sparse(indices: Any, values: Any, shape: Any, name: str = "sparse tensor", *
             f"need {[len(values), len(shape)]}"
         )
     sizes = checked_shape(shape, name)
-    if inside and indices.size:
+    if inside and not all(are_within(indices[:, i], size) for i, size in enumerate(sizes)):
         outside = ((indices < 0) | (indices >= shape)).any(axis=1)
-        if outside.any():
-            at = int(outside.argmax())
-            raise ValueError(f"{name} has index {indices[at].tolist()} outside of its shape {list(sizes)}")
+        at = int(outside.argmax())
+        raise ValueError(f"{name} has index {indices[at].tolist()} outside of its shape {list(sizes)}")
     return Sparse(indices, values, sizes)
 
 
@@ -57,6 +57,12 @@ def checked_shape(shape: Array, name: str = "sparse tensor") -> tuple[int, ...]:
 
 def flat(indices: Array, shape: Sequence[int]) -> Array:
     """Each index as one number, in row-major order."""
+    if len(shape) == 1:
+        return indices[:, 0].astype(np.int64)
+    if len(shape) == 2:
+        numbers: Array = indices[:, 0] * np.int64(shape[1])
+        numbers += indices[:, 1]
+        return numbers
     strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
     return indices @ np.array(strides, np.int64).reshape(-1)
 
@@ -65,6 +71,12 @@ def unflat(numbers: Array, shape: Sequence[int]) -> Array:
     """The reverse of `flat`."""
     if not shape or 0 in shape:
         return np.zeros((len(numbers), len(shape)), np.int64)
+    if len(shape) == 1:
+        return numbers.reshape(-1, 1)
+    if len(shape) == 2:
+        indices = np.empty((len(numbers), 2), np.int64)
+        np.divmod(numbers, shape[1], out=(indices[:, 0], indices[:, 1]))
+        return indices
     return np.stack(np.unravel_index(numbers, shape), axis=1).astype(np.int64, copy=False)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from graphrack.ops._arguments import axis_of, scalar, sizes, within, zeros
 from graphrack.ops.registry import Prepared, op, register, specialized
 from graphrack.ops.runtime import Array
+from graphrack.ops.segment import reduce_at
 
 
 @specialized("GatherV2")
@@ -76,6 +77,10 @@ def _gather_batched(params: Array, indices: Array, axis: int, batch_dims: int) -
 
 _POLICIES = {b"": True, b"DEFAULT": True, b"ERROR": True, b"IGNORE": False}
 """`bad_indices_policy`: whether an index out of range is an error (on the CPU the default)."""
+
+
+_FEW = 4096
+"""Elements among which it takes longer to see that no row is named twice than to do without knowing."""
 
 
 def _checks(bad_indices_policy: bytes) -> bool:
@@ -154,12 +159,10 @@ def _scattered(out: Array, indices: Array, updates: Array, combine: np.ufunc | N
         return out
     if combine is None:
         table[rows] = values  # the last of several for one row stays
-    elif len(rows) == 1 or len(np.unique(rows)) == len(rows):
+    elif values.size > _FEW and (len(rows) == 1 or len(np.unique(rows)) == len(rows)):
         table[rows] = combine(table[rows], values)
     else:
-        # ufunc.at is fast for flat arrays only; rows one after the other, as TensorFlow adds them.
-        flat = rows[:, None] * width + np.arange(width)
-        combine.at(table.reshape(-1), flat.reshape(-1), values.reshape(-1))
+        reduce_at(combine, table, rows, values)  # one after the other, as TensorFlow adds them
     return out
 
 

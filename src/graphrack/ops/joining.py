@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.ops._arguments import axis_of, legacy_scalar, scalar, vector, within, zeros
+from graphrack.ops._arguments import are_within, axis_of, legacy_scalar, scalar, vector, within, zeros
 from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
@@ -82,16 +82,18 @@ def DynamicStitch(*indices_and_data: Array) -> Array:
     count = len(indices_and_data) // 2
     indices, data = indices_and_data[:count], indices_and_data[count:]
     row = data[0].shape[indices[0].ndim :]
-    top = 0
     for where, what in zip(indices, data, strict=True):
         if what.shape != where.shape + row:
             raise ValueError(f"data must have shape {where.shape + row} for its indices, got {what.shape}")
-        if where.size:
-            top = max(top, int(where.max()) + 1)
+    places = [where.reshape(-1) for where in indices]
+    everywhere = np.concatenate(places) if count > 1 else places[0]
+    top = int(everywhere.max()) + 1 if everywhere.size else 0
+    if not are_within(everywhere, top):
+        for where in indices:
+            within("indices", where, top)
     out = zeros((top, *row), data[0].dtype)
-    for where, what in zip(indices, data, strict=True):
-        within("indices", where, top)
-        out[where.reshape(-1)] = what.reshape((where.size, *row))
+    for place, what in zip(places, data, strict=True):
+        out[place] = what.reshape((place.size, *row))
     return out
 
 
@@ -103,8 +105,8 @@ def DynamicPartition(*, num_partitions: int) -> Any:
             raise ValueError(f"data's shape {data.shape} must start with the shape of partitions {partitions.shape}")
         within("partitions", partitions, num_partitions)
         flat = partitions.reshape(-1)
-        rows = data.reshape((flat.size, *data.shape[rank:])).take(np.argsort(flat, kind="stable"), 0)
-        ends = np.cumsum(np.bincount(flat, minlength=num_partitions)).tolist()
+        rows = data.reshape((flat.size, *data.shape[rank:])).take(flat.argsort(kind="stable"), 0)
+        ends = np.bincount(flat, minlength=num_partitions).cumsum().tolist()
         return [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
     return dynamic_partition

@@ -170,8 +170,8 @@ def RandomShuffle(*, node_name: str, seed: int = 0, seed2: int = 0) -> Kernel:
         length = len(value)
         blocks = (length + 2) // 4
 
-        def draw(stream: Stream, runs: int) -> Array:
-            return stream.words(4 * runs * blocks).reshape(runs, -1)[:, : length - 1]
+        def draw(stream: Stream, runs: int) -> list[Array]:
+            return list(stream.words(4 * runs * blocks).reshape(runs, -1)[:, : length - 1])
 
         return _in_order_of(value, state.per_node(node_name, make).drawn(length, blocks, blocks, draw)[0])
 

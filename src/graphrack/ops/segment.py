@@ -36,13 +36,41 @@ def _reduce(ufunc: np.ufunc, data: Array, ids: Array, out: Array) -> None:
         # Half and bfloat16: row after row, rounded each time, as TensorFlow does.
         ufunc.at(out, ids, data)
         return
+    if data.size <= _AS_ROWS and ufunc.identity is not None:
+        ufunc.at(out, ids, data)
+        return
     starts = _starts(ids)
     out[ids[starts]] = ufunc.reduceat(data, starts, 0, data.dtype)
 
 
+_AS_ROWS = 1 << 8
+"""Elements that are added to others row by row: NumPy is quicker with single ones, but has to be told which."""
+
+
+def reduce_at(ufunc: np.ufunc, out: Array, ids: Array, rows: Array) -> None:
+    """Reduces rows into those of `out` that `ids` name, one after the other, in place."""
+    width = math.prod(out.shape[1:])
+    if rows.size <= _AS_ROWS and width != 1:
+        ufunc.at(out, ids, rows)
+        return
+    places = ids if width == 1 else (ids[:, None] * np.intp(width) + np.arange(width)).reshape(-1)
+    ufunc.at(out.reshape(-1), places, rows.reshape(-1))
+
+
+def is_sorted(ids: Array) -> bool:
+    """Whether no number of a vector is less than the one before it."""
+    if ids.size <= 64:  # Python is quicker
+        listed = ids.tolist()
+        return bool(listed == sorted(listed))
+    return not np.less(ids[1:], ids[:-1]).any()
+
+
 def _starts(ids: Array) -> Array:
     """Where each run of equal numbers starts in a sorted vector."""
-    return np.concatenate(([0], np.flatnonzero(ids[1:] != ids[:-1]) + 1))
+    first = np.empty(ids.size, bool)
+    first[:1] = True
+    np.not_equal(ids[1:], ids[:-1], out=first[1:])
+    return first.nonzero()[0]
 
 
 def _sorted_ids(segment_ids: Array, rows: int, count: int | None = None) -> int:
@@ -54,7 +82,7 @@ def _sorted_ids(segment_ids: Array, rows: int, count: int | None = None) -> int:
     """
     if segment_ids.shape != (rows,):
         raise ValueError(f"segment_ids must be a vector of {rows}, got shape {segment_ids.shape}")
-    if (segment_ids[1:] < segment_ids[:-1]).any():
+    if not is_sorted(segment_ids):
         raise ValueError("segment_ids must be sorted, and are not")
     if rows and segment_ids[0] < 0:
         raise ValueError(f"segment_ids must not be negative, got {segment_ids[0]}")
@@ -72,7 +100,8 @@ def _segments(ufunc: np.ufunc, of_none: int) -> Kernel:
         if not data.ndim:
             raise ValueError("data must have at least 1 dimension, got a scalar")
         count = _sorted_ids(segment_ids, data.shape[0])
-        out = np.full((count, *data.shape[1:]), of_none, data.dtype)
+        shape = (count, *data.shape[1:])
+        out = np.full(shape, of_none, data.dtype) if of_none else np.zeros(shape, data.dtype)
         _reduce(ufunc, data, segment_ids, out)
         return out
 
@@ -101,7 +130,8 @@ def SegmentMax() -> Kernel:
 
 def _counts(ids: Array, count: int, data: Array) -> Array:
     """How many rows each segment has, at least 1, in a shape that `data`'s rows divide by."""
-    counts = np.maximum(np.bincount(ids, minlength=count), 1)
+    counts = np.bincount(ids, minlength=count)
+    np.maximum(counts, 1, out=counts)
     return counts.reshape(-1, *(1,) * (data.ndim - 1))
 
 
@@ -117,7 +147,7 @@ def SegmentMean(*, T: DType) -> Kernel:
     return run
 
 
-_FEW = 4096
+_FEW = 1 << 17
 """Elements that are reduced one after the other: sorting them by segment takes longer."""
 
 
@@ -139,15 +169,13 @@ def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, ident
     ids = segment_ids.reshape(-1)
     rows = data.reshape(ids.size, *data.shape[rank:])
     if not are_within(ids, count):
-        chosen = np.flatnonzero(ids >= 0)
+        chosen = (ids >= 0).nonzero()[0]
         ids, rows = ids[chosen], rows[chosen]
         within("segment_ids", ids, count)
     if rows.size <= _FEW:
-        width = math.prod(out.shape[1:])
-        places = ids if width == 1 else (ids[:, None] * np.intp(width) + np.arange(width)).reshape(-1)
-        ufunc.at(out.reshape(-1), places, rows.reshape(-1))
+        reduce_at(ufunc, out, ids, rows)
         return out
-    if (ids[1:] < ids[:-1]).any():
+    if not is_sorted(ids):
         # NumPy sorts 16-bit integers by radix, several times faster than wider ones.
         order = np.argsort(ids.astype(np.uint16) if count <= 1 << 16 else ids, kind="stable")
         ids, rows = ids[order], rows[order]
@@ -312,12 +340,12 @@ def _sparse_grad_rows(scale: Callable[[Array], Array] | None) -> Kernel:
 
 def _numbered(indices: Array) -> tuple[Array, Array]:
     """The numbers in a vector, sorted, and where each is among them; of few, in half of np.unique's time."""
-    order = np.argsort(indices)
-    ordered = indices[order]
+    order = indices.argsort()
+    ordered = indices.take(order)
     fresh = np.ones(indices.size, bool)
     np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
     places = np.empty(indices.size, np.intp)
-    places[order] = np.cumsum(fresh) - 1
+    places[order] = fresh.cumsum() - 1
     return ordered[fresh], places
 
 

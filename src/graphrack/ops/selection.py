@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import INT32, DType
-from graphrack.ops._arguments import axis_of, filled, scalar, sizes
+from graphrack.ops._arguments import are_within, axis_of, filled, scalar, sizes
+from graphrack.ops._sparse import flat
 from graphrack.ops.registry import op, specialized
 from graphrack.ops.runtime import Array
 
@@ -19,6 +20,8 @@ def Where(input: Array) -> Array:
         raise ValueError("input must have at least one dimension, got a scalar")
     if input.dtype.names:  # quantized: a field around an integer
         input = np.asarray(input).view(input.dtype[0])
+    if input.ndim == 1:
+        return input.nonzero()[0][:, None]
     return np.argwhere(input)
 
 
@@ -55,10 +58,16 @@ def OneHot(*, axis: int = -1) -> Any:
         shape = indices.shape
         before, after = math.prod(shape[:at]), math.prod(shape[at:])
         out = filled((*shape[:at], size, *shape[at:]), off_value, on_value.dtype)
-        index = indices.reshape(before, after)
-        # Indices out of range are no error: nothing is on there.
-        rows, columns = np.nonzero((index >= 0) & (index < size))
-        out.reshape(before, size, after)[rows, index[rows, columns], columns] = on_value
+        index = indices.reshape(-1).astype(np.intp)
+        places = np.arange(before) * (size * after)
+        if after != 1:
+            places = (places[:, None] + np.arange(after)).reshape(-1)
+            places += index * after
+        else:
+            places += index
+        if not are_within(index, size):  # which is no error: nothing is on there
+            places = places[(index >= 0) & (index < size)]
+        out.reshape(-1)[places] = on_value
         return out
 
     return one_hot
@@ -107,13 +116,13 @@ def SparseToDense(
             f"for an output of rank {len(shape)} and values of shape {sparse_values.shape}, "
             f"sparse_indices of shape {sparse_indices.shape} don't fit"
         )
-    if ((index < 0) | (index >= np.array(shape, np.int64))).any():
+    if not all(are_within(index[:, i], size) for i, size in enumerate(shape)):
         raise ValueError(f"sparse_indices must lie inside of output_shape {shape}")
     out = filled(shape, default_value, sparse_values.dtype)
-    flat = index @ np.array([math.prod(shape[i + 1 :]) for i in range(len(shape))], np.int64)
-    if validate_indices and (np.diff(flat) <= 0).any():
+    places = flat(index, shape)
+    if validate_indices and (places[1:] <= places[:-1]).any():
         raise ValueError("sparse_indices must be in lexicographic order, without repeats")
-    out.reshape(-1)[flat] = sparse_values
+    out.reshape(-1)[places] = sparse_values
     return out
 
 

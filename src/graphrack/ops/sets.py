@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.ops._sparse import Sparse, flat, order, sparse, unflat, vector64
+from graphrack.ops._sparse import Sparse, flat, sparse, unflat, vector64
 from graphrack.ops.registry import op
 from graphrack.ops.runtime import Array
+from graphrack.ops.segment import is_sorted
 
 _OPERATIONS = {
     b"a-b": lambda a, b: a - b,
@@ -33,7 +34,8 @@ def _of_sparse(tensor: Sparse, name: str, validate: bool) -> tuple[Groups, tuple
     if len(tensor.shape) < 2:
         raise ValueError(f"{name} must be of rank 2 at least, got shape {list(tensor.shape)}")
     lead = tensor.shape[:-1]
-    if validate and len(tensor.indices) and (order(tensor.indices) != np.arange(len(tensor.indices))).any():
+    numbers = flat(tensor.indices, tensor.shape)
+    if validate and not is_sorted(numbers):
         raise ValueError(f"{name} has indices that are not in row-major order")
     found: Groups = {}
     for group, value in zip(flat(tensor.indices[:, :-1], lead).tolist(), tensor.values.tolist(), strict=True):

@@ -118,7 +118,9 @@ def BroadcastTo(input: Array, shape: Array) -> Array:
     # A copy, not a view of stride 0: a size that memory can't hold must fail here, not turn into hours
     # of work in whatever comes next.
     out = np.empty(wanted, input.dtype)
-    out[...] = np.broadcast_to(input, wanted)
+    if input.ndim > len(wanted):
+        raise ValueError(f"an input of shape {input.shape} can't be broadcast to {tuple(wanted)}")
+    np.copyto(out, input)
     return out
 
 

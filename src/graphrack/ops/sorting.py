@@ -61,7 +61,19 @@ def _top_k(input: Array, k: int, index_type: Any) -> tuple[Array, Array]:
         step = max(_AT_ONCE // size, 1)
         parts = [_largest(rows[first : first + step], k) for first in range(0, len(rows), step)]
         order = np.concatenate(parts).reshape(*input.shape[:-1], k)
-    return np.take_along_axis(input, order, axis=-1), order.astype(index_type)
+    return _along(input, order), order.astype(index_type)
+
+
+def _along(values: Array, order: Array) -> Array:
+    """What `np.take_along_axis` gives for the last axis, in a third of the time where there are few values."""
+    size = values.shape[-1]
+    if values.ndim == 1:
+        return values.take(order)
+    if not order.size:
+        return np.empty(order.shape, values.dtype)
+    starts = np.arange(0, values.size, size)[:, None]
+    places = order.reshape(len(starts), -1) + starts
+    return values.reshape(-1).take(places).reshape(order.shape)
 
 
 _AT_ONCE = 1 << 18
@@ -86,7 +98,7 @@ def _native(values: Array) -> Array:
 def _descending(keys: Array) -> Any:
     """Indices that sort the last axis from large to small and keep the order of equal elements."""
     # A stable sort of the reversed axis, reversed again: negating would break the smallest integer.
-    back = np.argsort(keys[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    back = keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
     return keys.shape[-1] - 1 - back
 
 
@@ -99,7 +111,7 @@ def _top_few(keys: Array, k: int) -> Array:
     room = k - above.sum(axis=1, keepdims=True)
     chosen = above | (equal & (equal.cumsum(axis=1) <= room))
     index = np.nonzero(chosen)[1].reshape(len(keys), k)
-    return np.take_along_axis(index, _descending(np.take_along_axis(keys, index, 1)), 1)
+    return _along(index, _descending(_along(keys, index)))
 
 
 @op("NthElement")
@@ -132,7 +144,7 @@ def _in_top_k(predictions: Array, targets: Array, k: int) -> Any:
     known = (targets >= 0) & (targets < classes)
     if not classes:
         return known
-    score = np.take_along_axis(predictions, np.where(known, targets, 0)[:, None], 1)
+    score = _along(predictions, np.where(known, targets, 0)[:, None])
     better = (predictions > score).sum(axis=1)
     return known & np.isfinite(predictions).all(axis=1) & (better < k)
 
@@ -204,6 +216,10 @@ def _unique_axis(x: Array, axis: Array) -> int | None:
 
 @op("Unique", outputs=2)
 def Unique(x: Array, *, out_idx: DType = INT32) -> tuple[Array, Array]:
+    if x.ndim == 1 and x.dtype.kind in "iu" and len(x) <= _FEW:
+        seen: dict[int, int] = {}
+        codes = [seen.setdefault(value, len(seen)) for value in x.tolist()]
+        return np.array(list(seen), x.dtype), np.array(codes, out_idx.numpy)
     return _unique(x, None, out_idx)[:2]
 
 
@@ -262,7 +278,7 @@ def _bound(sorted_inputs: Array, values: Array, before: np.ufunc) -> Array:
     for _ in range(size.bit_length()):
         middle = (low + high) // 2
         open_ = low < high
-        goes_up = open_ & before(np.take_along_axis(sorted_inputs, np.minimum(middle, size - 1), axis=1), values)
+        goes_up = open_ & before(_along(sorted_inputs, np.minimum(middle, size - 1)), values)
         low = np.where(goes_up, middle + 1, low)
         high = np.where(open_ & ~goes_up, middle, high)
     return low

@@ -43,7 +43,7 @@ def SparseTensorDenseMatMul(
     if small:
         values, b = values.astype(np.float32), b.astype(np.float32)
     if values.size * b.shape[1] <= _FEW:
-        product: Any = unsorted(np.add, values[:, None] * b[columns], rows, shape[0], 0)
+        product: Any = unsorted(np.add, values[:, None] * b.take(columns, 0), rows, shape[0], 0)
     else:
         from scipy.sparse import coo_matrix
 
