@@ -10,11 +10,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from graphrack.formats.dtypes import DType
-from graphrack.ops.blas import matmul
+from graphrack.ops.blas import dot, matmul
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
-from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, Windows, chunks, gathered, padded
+from graphrack.ops.windows import CHUNK_BYTES, MOST_CHUNK_BYTES, SMALL_BYTES, Windows, chunks, gathered, padded
 
 
 def groups_of(op_name: str, depth: int, filter: Array) -> int:
@@ -51,21 +51,24 @@ def convolution(windows: Windows) -> Kernel:
 
     def run(input: Array, filter: Array) -> Any:
         check_ranks(op_name, rank, input=input, filter=filter)
-        batch, *sizes, depth = input.shape
-        *kernel, _, out_depth = filter.shape
+        batch, depth = input.shape[0], input.shape[-1]
+        kernel, out_depth = filter.shape[:-2], filter.shape[-1]
         groups = groups_of(op_name, depth, filter)
-        outs, pads = windows.place(tuple(sizes), tuple(kernel))
-        shape = (batch, *outs, out_depth)
+        layout = windows.layout(input.shape, kernel, max(groups, 1), input.itemsize)
+        shape = (batch, *layout.outs, out_depth)
         if not prod(shape) or not depth:
             return np.zeros(shape, input.dtype)
         taps = prod(kernel)
-        input = padded(input, pads)
         if taps == 1 and groups == 1:
+            input = padded(input, layout.pads)
             rows = (input[steps] if strided else input).reshape(-1, depth)
-            return matmul(rows, filter.reshape(depth, out_depth)).reshape(shape)
-        views = windows.views(input, outs, tuple(kernel), groups)
-        result = np.empty(shape, input.dtype)
+            return dot(rows, filter.reshape(depth, out_depth)).reshape(shape)
+        views = windows.image_views(input, layout)
         unit = taps * depth * input.itemsize
+        if groups == 1 and unit * prod(shape[:-1]) <= SMALL_BYTES:
+            width = taps * depth
+            return dot(views.reshape(-1, width), filter.reshape(width, out_depth)).reshape(shape)
+        result = np.empty(shape, input.dtype)
         if groups == 1:
             matrix = filter.reshape(taps * depth, out_depth)
             for piece in chunks(shape[:-1], unit, chunk_budget(filter)):
@@ -187,7 +190,9 @@ def depthwise(windows: Windows) -> Kernel:
         gapless = windows.strides[1] == 1
         if gapless:
             # Columns and channels of a window's element lie in one stretch, as long as a row of the output.
-            factors = np.tile(factors, outs[1])
+            repeated = np.empty((*kernel, outs[1], out_depth), filter.dtype)
+            repeated[...] = factors[:, :, None]
+            factors = repeated.reshape(*kernel, -1)
         result = np.empty(shape, input.dtype)
         image_bytes = out_depth * input.itemsize * prod(size + sum(pad) for size, pad in zip(sizes, pads, strict=True))
         for piece in chunks((batch,), image_bytes, MOST_CHUNK_BYTES):

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
-from graphrack.ops.blas import matmul
-from graphrack.ops.conv import check_ranks, chunk_budget, groups_of
+from graphrack.ops.blas import dot, matmul
+from graphrack.ops.conv import check_ranks, chunk_budget, convolution, depthwise, groups_of
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.windows import (
     CHUNK_BYTES,
+    SMALL_BYTES,
     Sizes,
     Windows,
     chunks,
@@ -55,8 +56,52 @@ def _uncropped(image: Array, pads: Sequence[tuple[int, int]]) -> Array:
     return image[(slice(None), *inner)]
 
 
+_MOST_TURNED = 4
+"""How many times as many channels a gradient may have as the input, to be unrolled instead of spread."""
+
+
+def worth_turning(windows: Windows, shape: Sizes, kernel: Sizes, out_depth: int) -> bool:
+    """Whether the gradient to an input of that shape is sooner made by a convolution than by spreading each output.
+
+    A convolution copies the gradient's channels for each element of the window, where spreading adds the input's: by
+    far the slower for few channels. Between strides it has zeros to multiply, which is worth it for small inputs.
+    """
+    copied = 4 * prod(shape[:-1]) * prod(kernel) * out_depth
+    if max(windows.strides) > 1:
+        return copied <= SMALL_BYTES
+    return copied <= SMALL_BYTES or out_depth <= _MOST_TURNED * shape[-1]
+
+
+def _around(
+    windows: Windows, shape: Sizes, kernel: Sizes, outs: Sizes, pads: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]] | None:
+    """How many zeros around the gradient, set apart by the strides, give each input all the windows it lies in.
+
+    None where the padding is larger than a window.
+    """
+    found = []
+    for size, window, dilation, stride, out, (before, _) in zip(
+        shape[1:-1], kernel, windows.dilations, windows.strides, outs, pads, strict=True
+    ):
+        first = (window - 1) * dilation - before
+        found.append((first, size + before - (out - 1) * stride - 1))
+    return found if min(map(min, found)) >= 0 else None
+
+
+def _set_apart(grad: Array, strides: Sizes, around: Sequence[tuple[int, int]]) -> Array:
+    """A gradient with zeros between its elements, as many as strides leave out, and around it."""
+    spans = [(n - 1) * stride + 1 for n, stride in zip(grad.shape[1:-1], strides, strict=True)]
+    sizes = [before + span + after for span, (before, after) in zip(spans, around, strict=True)]
+    result = np.zeros((grad.shape[0], *sizes, grad.shape[-1]), grad.dtype)
+    places = zip(spans, strides, around, strict=True)
+    inner = tuple(slice(before, before + span, stride) for span, stride, (before, _) in places)
+    result[(slice(None), *inner)] = grad
+    return result
+
+
 def _backprop_input(windows: Windows) -> Kernel:
     op_name, rank = windows.op_name, windows.rank
+    dense = convolution(windows.unstrided())
 
     def run(input_sizes: Array, filter: Array, out_backprop: Array) -> Any:
         check_ranks(op_name, rank, filter=filter, out_backprop=out_backprop)
@@ -67,6 +112,14 @@ def _backprop_input(windows: Windows) -> Kernel:
         outs, pads = windows.place(tuple(sizes), tuple(kernel))
         _check_out_backprop(windows, out_backprop, (batch, *outs, out_depth), shape)
         dtype = out_backprop.dtype
+        if groups == 1 and prod(shape) and out_backprop.size:
+            if prod(kernel) == 1 == max(windows.strides) and not any(map(any, pads)):
+                rows = out_backprop.reshape(-1, out_depth)
+                return dot(rows, filter.reshape(depth, out_depth).T).reshape(shape)
+            around = _around(windows, shape, tuple(kernel), outs, pads)
+            if around is not None and worth_turning(windows, shape, tuple(kernel), out_depth):
+                turned = filter[(slice(None, None, -1),) * rank].swapaxes(-1, -2)
+                return dense(_set_apart(out_backprop, windows.strides, around), turned)
         result = np.zeros((batch, *(n + sum(pad) for n, pad in zip(sizes, pads, strict=True)), depth), dtype)
         if not out_backprop.size or not groups:
             return _uncropped(result, pads)
@@ -110,10 +163,15 @@ def _backprop_filter(windows: Windows) -> Kernel:
         outs, pads = windows.place(tuple(sizes), tuple(kernel))
         _check_out_backprop(windows, out_backprop, (batch, *outs, out_depth), input.shape)
         taps, per_group = prod(kernel), out_depth // max(groups, 1)
+        unit = taps * depth * input.itemsize
+        if groups == 1 and out_backprop.size and unit * batch * prod(outs) <= SMALL_BYTES:
+            views = windows.image_views(input, windows.layout(input.shape, tuple(kernel), 1, input.itemsize))
+            rows = views.reshape(-1, taps * depth)
+            return dot(rows.T, out_backprop.reshape(-1, out_depth)).reshape(shape)
         total = np.zeros((groups, taps * group_depth, per_group), input.dtype)
         if out_backprop.size and groups:
             views = np.moveaxis(windows.views(padded(input, pads), outs, tuple(kernel), groups), -2, 0)
-            for piece in chunks((batch, *outs), taps * depth * input.itemsize, CHUNK_BYTES):
+            for piece in chunks((batch, *outs), unit, CHUNK_BYTES):
                 rows = gathered(views[(slice(None), *piece)]).reshape(groups, -1, taps * group_depth)
                 gradients = out_backprop[piece].reshape(-1, groups, per_group).transpose(1, 0, 2)
                 total += matmul(rows.transpose(0, 2, 1), gradients)
@@ -216,8 +274,13 @@ def Conv3DBackpropFilter(
     return widened(T, lambda input, filter, grad: backprop(input, np.array(filter.shape), grad))
 
 
+_FEW = 1 << 15
+"""Elements of which the windows are looked at all at once; of more, one position in the windows after the other."""
+
+
 def _depthwise_backprop_input(windows: Windows) -> Kernel:
     op_name = windows.op_name
+    dense = depthwise(windows.unstrided())
 
     def run(input_sizes: Array, filter: Array, out_backprop: Array) -> Any:
         check_ranks(op_name, 2, filter=filter, out_backprop=out_backprop)
@@ -232,6 +295,9 @@ def _depthwise_backprop_input(windows: Windows) -> Kernel:
         result = np.zeros((batch, *(n + sum(pad) for n, pad in zip(sizes, pads, strict=True)), depth), dtype)
         if out_backprop.size:
             gradients = out_backprop.reshape(batch, *outs, depth, multiplier)
+            around = _around(windows, shape, tuple(kernel), outs, pads) if multiplier == 1 else None
+            if around is not None and prod(shape) <= _FEW:
+                return dense(_set_apart(out_backprop, windows.strides, around), filter[::-1, ::-1])
             for position in offsets(tuple(kernel)):
                 target = result[(slice(None), *windows.tap(position, outs))]
                 if multiplier == 1:
@@ -261,6 +327,9 @@ def _depthwise_backprop_filter(windows: Windows) -> Kernel:
         if out_backprop.size:
             gradients = out_backprop.reshape(batch, *outs, depth, multiplier)
             whole = padded(input, pads)
+            if out_backprop.size <= _FEW:
+                views = windows.views(whole, outs, tuple(kernel))[..., 0, :]
+                return np.einsum("bhwijc,bhwcm->ijcm", views, gradients)
             for position in offsets(tuple(kernel)):
                 part = whole[(slice(None), *windows.tap(position, outs))]
                 result[position] = np.einsum("bhwc,bhwcm->cm", part, gradients)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -26,6 +26,30 @@ _FORMATS = {b"NHWC": (2, False), b"NCHW": (2, True), b"NDHWC": (3, False), b"NCD
 CHUNK_BYTES = 1 << 20
 """How much a convolution unrolls at a time: what stays in a core's cache is faster than one large product."""
 MOST_CHUNK_BYTES = 4 << 20
+
+
+SMALL_BYTES = 1 << 17
+"""Windows that take no more than this are unrolled into fresh memory, which malloc then has at hand."""
+
+
+class Layout(NamedTuple):
+    """Where the windows of an image lie, all of it that follows from shapes.
+
+    Attributes:
+        outs: sizes of the output.
+        pads: (before, after) of each spatial dimension.
+        whole: shape of the padded image.
+        inner: where the image lies in it; None where nothing is padded.
+        shape: of `Windows.views`.
+        strides: theirs, in bytes, where the padded image is contiguous.
+    """
+
+    outs: Sizes
+    pads: tuple[tuple[int, int], ...]
+    whole: Sizes
+    inner: tuple[slice, ...] | None
+    shape: Sizes
+    strides: Sizes
 
 
 class Windows:
@@ -59,6 +83,7 @@ class Windows:
         if padding not in (b"SAME", b"VALID", b"EXPLICIT"):
             raise ValueError(f"{op_name}'s padding is {padding!r}, expected b'SAME', b'VALID' or b'EXPLICIT'")
         self.padding = padding
+        self.layout = lru_cache(maxsize=64)(self._layout)
         self.paddings: tuple[tuple[int, int], ...] = ((0, 0),) * rank
         if padding == b"EXPLICIT":
             self.paddings = self._explicit(explicit_paddings)
@@ -109,6 +134,35 @@ class Windows:
             pads.append((before, after))
         return tuple(outs), tuple(pads)
 
+    def _layout(self, image: Sizes, kernel: Sizes, groups: int, itemsize: int) -> Layout:
+        batch, *sizes, depth = image
+        outs, pads = self.place(tuple(sizes), kernel)
+        whole = (batch, *(n + sum(pair) for n, pair in zip(sizes, pads, strict=True)), depth)
+        inner = None
+        if whole != image:
+            inner = (slice(None), *(slice(before, before + n) for n, (before, _) in zip(sizes, pads, strict=True)))
+        steps = [prod(whole[axis + 1 :]) * itemsize for axis in range(len(whole))]
+        strides = (
+            steps[0],
+            *(step * stride for step, stride in zip(steps[1:-1], self.strides, strict=True)),
+            *(step * dilation for step, dilation in zip(steps[1:-1], self.dilations, strict=True)),
+            depth // groups * itemsize,
+            itemsize,
+        )
+        return Layout(outs, pads, whole, inner, (batch, *outs, *kernel, groups, depth // groups), strides)
+
+    def image_views(self, image: Array, layout: Layout) -> Array:
+        """As `views`, of an image that isn't padded yet, and is so if need be."""
+        if layout.inner is not None:
+            whole = np.zeros(layout.whole, image.dtype)
+            whole[layout.inner] = image
+        elif image.flags.c_contiguous:
+            whole = image
+        else:
+            return self.views(image, layout.outs, layout.shape[1 + self.rank : -2], layout.shape[-2])
+        # As `as_strided`, in a fifth of its time.
+        return np.ndarray(layout.shape, whole.dtype, whole, 0, layout.strides)
+
     def views(self, padded: Array, outs: Sizes, kernel: Sizes, groups: int = 1) -> Array:
         """All windows of a padded input, as a view: [batch, *outs, *kernel, groups, channels / groups]."""
         batch, *steps, channel = padded.strides
@@ -130,6 +184,17 @@ class Windows:
         return tuple(
             slice(at * dilation, at * dilation + (out - 1) * stride + 1, stride)
             for at, dilation, stride, out in zip(offset, self.dilations, self.strides, outs, strict=True)
+        )
+
+    def unstrided(self) -> Windows:
+        """Windows of the same dilations, side by side, on images that are padded already; channels last."""
+        return Windows(
+            self.op_name,
+            b"NHWC" if self.rank == 2 else b"NDHWC",
+            strides=(1,) * (self.rank + 2),
+            padding=b"VALID",
+            dilations=(1, *self.dilations, 1),
+            rank=self.rank,
         )
 
     def formatted(self, kernel: Kernel, *images: int) -> Kernel:
