@@ -112,10 +112,10 @@ def _backprop_input(windows: Windows) -> Kernel:
         outs, pads = windows.place(tuple(sizes), tuple(kernel))
         _check_out_backprop(windows, out_backprop, (batch, *outs, out_depth), shape)
         dtype = out_backprop.dtype
-        if groups == 1 and prod(shape) and out_backprop.size:
-            if prod(kernel) == 1 == max(windows.strides) and not any(map(any, pads)):
-                rows = out_backprop.reshape(-1, out_depth)
-                return dot(rows, filter.reshape(depth, out_depth).T).reshape(shape)
+        if groups == 1 and 0 not in shape and out_backprop.size:
+            if prod(kernel) == 1 and max(windows.strides) == 1 and not any(map(any, pads)):
+                matrix = filter.reshape(depth, out_depth)
+                return dot(out_backprop.reshape(-1, out_depth), matrix.T).reshape(shape)
             around = _around(windows, shape, tuple(kernel), outs, pads)
             if around is not None and worth_turning(windows, shape, tuple(kernel), out_depth):
                 turned = filter[(slice(None, None, -1),) * rank].swapaxes(-1, -2)
@@ -165,9 +165,8 @@ def _backprop_filter(windows: Windows) -> Kernel:
         taps, per_group = prod(kernel), out_depth // max(groups, 1)
         unit = taps * depth * input.itemsize
         if groups == 1 and out_backprop.size and unit * batch * prod(outs) <= SMALL_BYTES:
-            views = windows.image_views(input, windows.layout(input.shape, tuple(kernel), 1, input.itemsize))
-            rows = views.reshape(-1, taps * depth)
-            return dot(rows.T, out_backprop.reshape(-1, out_depth)).reshape(shape)
+            every = windows.image_views(input, windows.layout(input.shape, tuple(kernel), 1, input.itemsize))
+            return dot(every.reshape(-1, taps * depth).T, out_backprop.reshape(-1, out_depth)).reshape(shape)
         total = np.zeros((groups, taps * group_depth, per_group), input.dtype)
         if out_backprop.size and groups:
             views = np.moveaxis(windows.views(padded(input, pads), outs, tuple(kernel), groups), -2, 0)

@@ -24,39 +24,72 @@ def _check_scalar(op_name: str, name: str, value: Any) -> None:
         raise ValueError(f"{op_name}'s {name} has shape {value.shape}, expected a scalar")
 
 
-def _hue(images: Array, largest: Array, span: Array) -> Array:
+# Colours are computed plane by plane, [3, pixels]: of three numbers that lie side by side, NumPy's functions are slow.
+
+
+def _planes(images: Array) -> Array:
+    """The channels of images, one after the other."""
+    return np.ascontiguousarray(images.reshape(-1, 3).T)
+
+
+def _pixels(planes: Array, shape: tuple[int, ...]) -> Array:
+    """Images of that shape, given their channels."""
+    return np.ascontiguousarray(planes.T).reshape(shape)
+
+
+def _hue(planes: Array, largest: Array, span: Array) -> Array:
     """Hue in [0, 6): where on the colour circle, red at 0, green at 2, blue at 4; 0 for grey."""
-    r, g, b = images[..., 0], images[..., 1], images[..., 2]
-    safe = np.where(span > 0, span, 1)
+    r, g, b = planes
+    colourful = span > 0
+    safe = np.where(colourful, span, 1)
     hue = np.where(r == largest, (g - b) / safe, np.where(g == largest, (b - r) / safe + 2, (r - g) / safe + 4))
-    hue = np.where(span > 0, hue, 0)
-    return np.where(hue < 0, hue + 6, hue)
+    hue = np.where(colourful, hue, 0)
+    np.add(hue, 6, out=hue, where=hue < 0)
+    return hue
+
+
+_TOP, _SLOPE, _HEIGHT = (np.array(v, np.int8)[:, None] for v in ([3, 2, 4], [1, -1, -1], [-1, 2, 2]))
+"""Of red, green and blue: the hue around which it is least (red) or largest, and its share beside it and there."""
 
 
 def _shares(hue: Array) -> Array:
-    """How far red, green and blue are from the least of them towards the largest, for a hue in [0, 6)."""
-    return np.stack(
-        [
-            np.clip(np.abs(hue - 3) - 1, 0, 1),
-            np.clip(2 - np.abs(hue - 2), 0, 1),
-            np.clip(2 - np.abs(hue - 4), 0, 1),
-        ],
-        axis=-1,
-    )
+    """How far red, green and blue are from the least of them towards the largest, for a hue in [0, 6): planes."""
+    shares: Array = hue - _TOP
+    np.abs(shares, out=shares)
+    shares *= _SLOPE
+    shares += _HEIGHT
+    np.maximum(shares, 0, out=shares)
+    return np.minimum(shares, 1, out=shares)
+
+
+def _to_hsv(planes: Array) -> Array:
+    r, g, b = planes
+    result = np.empty_like(planes)
+    largest = np.maximum(np.maximum(r, g), b, out=result[2])
+    span = largest - np.minimum(np.minimum(r, g), b)
+    bright = largest > 0
+    result[1] = np.where(bright, span / np.where(bright, largest, 1), 0)
+    np.divide(_hue(planes, largest, span), 6, out=result[0])
+    return result
+
+
+def _to_rgb(planes: Array) -> Array:
+    hue, saturation, value = planes
+    result = _shares(hue * 6)
+    result *= saturation
+    result += 1 - saturation
+    result *= value
+    return result
 
 
 def _rgb_to_hsv(images: Array) -> Any:
     _check_colours("RGBToHSV", images)
-    largest = images.max(axis=-1)
-    span = largest - images.min(axis=-1)
-    saturation = np.where(largest > 0, span / np.where(largest > 0, largest, 1), 0)
-    return np.stack([_hue(images, largest, span) / 6, saturation, largest], axis=-1)
+    return _pixels(_to_hsv(_planes(images)), images.shape)
 
 
 def _hsv_to_rgb(images: Array) -> Any:
     _check_colours("HSVToRGB", images)
-    hue, saturation, value = images[..., 0], images[..., 1:2], images[..., 2:]
-    return ((1 - saturation) + saturation * _shares(hue * 6)) * value
+    return _pixels(_to_rgb(_planes(images)), images.shape)
 
 
 @specialized("RGBToHSV")
@@ -72,19 +105,26 @@ def HSVToRGB(*, T: DType = FLOAT) -> Kernel:
 def _adjust_hue(images: Array, delta: Any) -> Any:
     _check_colours("AdjustHue", images, 3)
     _check_scalar("AdjustHue", "delta", delta)
-    wide = images.astype(np.float32, copy=False)
-    largest, least = wide.max(axis=-1), wide.min(axis=-1)
+    planes = _planes(images.astype(np.float32, copy=False))
+    r, g, b = planes
+    largest, least = np.maximum(np.maximum(r, g), b), np.minimum(np.minimum(r, g), b)
     span = largest - least
-    turned = np.mod(_hue(wide, largest, span) + np.float32(delta) * 6, 6)
-    return least[..., None] + _shares(turned) * span[..., None]
+    turned = _hue(planes, largest, span)
+    turned += np.float32(delta) * 6
+    result = _shares(np.mod(turned, 6, out=turned))
+    result *= span
+    result += least
+    return _pixels(result, images.shape)
 
 
 def _adjust_saturation(images: Array, scale: Any) -> Any:
     _check_colours("AdjustSaturation", images, 3)
     _check_scalar("AdjustSaturation", "scale", scale)
-    hsv = _rgb_to_hsv(images)
-    hsv[..., 1] = np.clip(hsv[..., 1] * np.float32(scale), 0, 1)
-    return _hsv_to_rgb(hsv)
+    hsv = _to_hsv(_planes(images))
+    saturation = hsv[1]
+    saturation *= np.float32(scale)
+    np.minimum(np.maximum(saturation, 0, out=saturation), 1, out=saturation)
+    return _pixels(_to_rgb(hsv), images.shape)
 
 
 def _adjust_contrast(images: Array, contrast_factor: Any) -> Any:

@@ -6,12 +6,14 @@ A box is [y1, x1, y2, x2], any two opposite corners of it.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from graphrack.formats.dtypes import FLOAT, DType
+from graphrack.ops._arguments import are_within
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
@@ -37,10 +39,14 @@ def _crops(image: Array, boxes: Array, which: Array, out: tuple[int, int], neare
     row_inside = (rows >= 0) & (rows <= image.shape[1] - 1)
     column_inside = (columns >= 0) & (columns <= image.shape[2] - 1)
     rows, columns = np.where(row_inside, rows, 0), np.where(column_inside, columns, 0)
-    which = which[:, None, None]
+    every = image.reshape(math.prod(image.shape[:3]), image.shape[3])
+    first = (which.astype(np.intp) * image.shape[1])[:, None]
+    width = np.intp(image.shape[2])
 
     def pixels(y: Array, x: Array) -> Array:
-        return image[which, y.astype(np.intp)[:, :, None], x.astype(np.intp)[:, None, :]].astype(np.float32)
+        starts = (first + y.astype(np.intp)) * width
+        found: Array = every.take(starts[:, :, None] + x.astype(np.intp)[:, None, :], 0)
+        return found.astype(np.float32, copy=False)
 
     if nearest:
         result = pixels(np.floor(rows + np.float32(0.5)), np.floor(columns + np.float32(0.5)))
@@ -54,7 +60,8 @@ def _crops(image: Array, boxes: Array, which: Array, out: tuple[int, int], neare
         lower *= down
         lower += upper
         result = lower
-    result[~(row_inside[:, :, None] & column_inside[:, None, :])] = outside
+    if not (row_inside.all() and column_inside.all()):
+        result[~(row_inside[:, :, None] & column_inside[:, None, :])] = outside
     return result
 
 
@@ -74,7 +81,7 @@ def CropAndResize(*, method: bytes = b"bilinear", extrapolation_value: float = 0
         if box_ind.size != boxes.shape[0] or (box_ind.size and box_ind.ndim != 1):
             raise ValueError(f"CropAndResize's box_ind has shape {box_ind.shape}, expected {boxes.shape[:1]}")
         batch = image.shape[0]
-        if ((box_ind < 0) | (box_ind >= batch)).any():
+        if not are_within(box_ind, batch):
             raise ValueError(f"CropAndResize's box_ind has values outside [0, {batch}), the images that there are")
         height, width = crop_size.tolist()
         count = boxes.shape[0] if box_ind.size else 0

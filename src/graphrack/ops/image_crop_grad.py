@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphrack.formats.dtypes import DType
+from graphrack.ops._arguments import are_within
 from graphrack.ops.image_boxes import sample_points
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
+from graphrack.ops.segment import reduce_at
 
 
 class _Axis(NamedTuple):
@@ -30,6 +33,19 @@ def _axis(first: Array, last: Array, size: int, count: int) -> _Axis:
     return _Axis(inside, low.astype(np.intp), np.ceil(points).astype(np.intp), points - low)
 
 
+def _inside(grads: Array, rows: _Axis, columns: _Axis) -> Array:
+    """The gradients of samples inside of the image; those of others are 0."""
+    if rows.inside.all() and columns.inside.all():
+        return grads
+    return np.where((rows.inside[:, :, None] & columns.inside[:, None, :])[..., None], grads, 0)
+
+
+def _places(shape: tuple[int, ...], box_ind: Array, y: Array, x: Array) -> Array:
+    """Which pixel of the flattened images each sample takes: [boxes, height, width]."""
+    starts = (box_ind.astype(np.intp)[:, None] * shape[1] + y) * shape[2]
+    return starts[:, :, None] + x[:, None, :]
+
+
 def _check(op_name: str, grads: Array, boxes: Array, box_ind: Array, shape: tuple[int, ...]) -> None:
     if grads.ndim != 4 or not grads.shape[1] or not grads.shape[2]:
         raise ValueError(f"{op_name}'s grads have shape {grads.shape}, expected rank 4, height and width over 0")
@@ -42,7 +58,7 @@ def _check(op_name: str, grads: Array, boxes: Array, box_ind: Array, shape: tupl
         )
     if grads.shape[3] != shape[3]:
         raise ValueError(f"{op_name}'s grads have depth {grads.shape[3]}, expected that of the image, {shape[3]}")
-    if ((box_ind < 0) | (box_ind >= shape[0])).any():
+    if not are_within(box_ind, shape[0]):
         raise ValueError(f"{op_name}'s box_ind has values outside [0, {shape[0]}), the images that there are")
 
 
@@ -59,13 +75,13 @@ def CropAndResizeGradImage(*, T: DType, method: bytes = b"bilinear") -> Kernel:
         _check("CropAndResizeGradImage", grads, boxes, box_ind, shape)
         rows = _axis(boxes[:, 0], boxes[:, 2], shape[1], grads.shape[1])
         columns = _axis(boxes[:, 1], boxes[:, 3], shape[2], grads.shape[2])
-        inside = (rows.inside[:, :, None] & columns.inside[:, None, :])[..., None]
-        given = np.where(inside, grads, 0)
+        given = _inside(grads, rows, columns)
         result = np.zeros(shape, np.float64 if dtype.itemsize == 8 else np.float32)
-        which = box_ind[:, None, None]
+        pixels = result.reshape(math.prod(shape[:3]), shape[3])
 
         def add(y: Array, x: Array, values: Array) -> None:
-            np.add.at(result, (which, y[:, :, None], x[:, None, :]), values)
+            places = _places(shape, box_ind, y, x).reshape(-1)
+            reduce_at(np.add, pixels, places, values.reshape(len(places), shape[3]))
 
         if method == b"nearest":
             # Rounded half away from zero.
@@ -96,16 +112,15 @@ def CropAndResizeGradBoxes(*, method: bytes = b"bilinear") -> Kernel:
         height, width = grads.shape[1:3]
         rows = _axis(boxes[:, 0], boxes[:, 2], image.shape[1], height)
         columns = _axis(boxes[:, 1], boxes[:, 3], image.shape[2], width)
-        which = box_ind[:, None, None]
+        every = image.reshape(math.prod(image.shape[:3]), image.shape[3])
 
         def pixels(y: Array, x: Array) -> Array:
-            return image[which, y[:, :, None], x[:, None, :]].astype(np.float32)
+            return every.take(_places(image.shape, box_ind, y, x), 0).astype(np.float32, copy=False)
 
         upper_left, upper_right = pixels(rows.low, columns.low), pixels(rows.low, columns.high)
         lower_left, lower_right = pixels(rows.high, columns.low), pixels(rows.high, columns.high)
         right, down = columns.share[:, None, :, None], rows.share[:, :, None, None]
-        inside = (rows.inside[:, :, None] & columns.inside[:, None, :])[..., None]
-        given = np.where(inside, grads, 0)
+        given = _inside(grads, rows, columns)
         along_y = given * ((1 - right) * (lower_left - upper_left) + right * (lower_right - upper_right))
         along_x = given * ((1 - down) * (upper_right - upper_left) + down * (lower_right - lower_left))
         result = np.empty((len(boxes), 4), np.float32)

@@ -68,8 +68,9 @@ class _Linear(NamedTuple):
     fraction: Array
 
 
+@lru_cache(maxsize=64)
 def linear(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> _Linear:
-    """Where each output pixel of an axis lies between two pixels of the input."""
+    """Where each output pixel of an axis lies between two pixels of the input; not to be written into."""
     at = _positions(size, out, align_corners, half_pixel_centers)
     floor = np.floor(at)
     lower = np.maximum(floor, 0).astype(np.intp)
@@ -142,8 +143,9 @@ def ResizeBilinear(*, align_corners: bool = False, half_pixel_centers: bool = Fa
     return run
 
 
+@lru_cache(maxsize=64)
 def _nearest(size: int, out: int, align_corners: bool, half_pixel_centers: bool) -> Array:
-    """Which input pixel each output pixel is."""
+    """Which input pixel each output pixel is; not to be written into."""
     scale, index = _scale(size, out, align_corners), np.arange(out, dtype=_F)
     at = (index + _F(0.5)) * scale if half_pixel_centers else index * scale
     # Halves go up: rounding of positive numbers in C.
@@ -246,8 +248,9 @@ def ResizeBicubic(*, align_corners: bool = False, half_pixel_centers: bool = Fal
     return run
 
 
+@lru_cache(maxsize=64)
 def _area(size: int, out: int, align_corners: bool) -> Taps:
-    """How much of each input pixel an output pixel covers, as a share of what it covers."""
+    """How much of each input pixel an output pixel covers, as a share of what it covers; not to be written into."""
     scale, index = _scale(size, out, align_corners and size > 1), np.arange(out, dtype=_F)
     start, end = index * scale, (index + 1) * scale
     first = np.floor(start).astype(np.intp)
@@ -349,23 +352,34 @@ def ScaleAndTranslate(*, kernel_type: bytes = b"lanczos3", antialias: bool = Tru
 # Gradients
 
 
+def _collected(values: Array, axis: int, size: int, index: Array) -> Array:
+    """An axis of that size, each of its elements the sum of the values with that index; indices go up."""
+    starts = np.flatnonzero(np.concatenate(([True], index[1:] != index[:-1])))
+    sums: Array = np.add.reduceat(values, starts, axis, values.dtype)
+    if len(starts) == size:
+        return sums
+    total = np.zeros((*values.shape[:axis], size, *values.shape[axis + 1 :]), values.dtype)
+    total[(slice(None),) * axis + (index[starts],)] = sums
+    return total
+
+
 @specialized("ResizeBilinearGrad")
 def ResizeBilinearGrad(*, T: DType, align_corners: bool = False, half_pixel_centers: bool = False) -> Kernel:
     check_centers("ResizeBilinearGrad", align_corners, half_pixel_centers)
+    wide = T.numpy if T.number == DOUBLE.number else _F
 
     def run(grads: Array, original_image: Array) -> Any:
         check_images("ResizeBilinearGrad", original_image)
         check_images("ResizeBilinearGrad", grads)
-        result = grads
+        result = grads.astype(wide, copy=False)
         for axis in (1, 2):
             size, out = original_image.shape[axis], grads.shape[axis]
             lower, upper, fraction = linear(size, out, align_corners, half_pixel_centers)
-            moved = np.moveaxis(result, axis, 0)
-            total = np.zeros((size, *moved.shape[1:]), T.numpy if T.number == DOUBLE.number else _F)
-            share = fraction.reshape(-1, 1, 1, 1)
-            np.add.at(total, lower, moved * (1 - share))
-            np.add.at(total, upper, moved * share)
-            result = np.moveaxis(total, 0, axis)
+            share = fraction.reshape(-1, *(1,) * (3 - axis))
+            far = result * share
+            near = result * (1 - share)
+            result = _collected(near, axis, size, lower)
+            result += _collected(far, axis, size, upper)
         return result.astype(T.numpy, copy=False)
 
     return run
@@ -379,13 +393,10 @@ def ResizeNearestNeighborGrad(*, T: DType, align_corners: bool = False, half_pix
     def run(grads: Array, size: Array) -> Any:
         check_images("ResizeNearestNeighborGrad", grads)
         height, width = output_size("ResizeNearestNeighborGrad", size, grads)
-        result = grads
+        result = grads.astype(wide, copy=False)
         for axis, original in ((1, height), (2, width)):
             index = _nearest(original, grads.shape[axis], align_corners, half_pixel_centers)
-            moved = np.moveaxis(result, axis, 0)
-            total = np.zeros((original, *moved.shape[1:]), wide)
-            np.add.at(total, index, moved.astype(wide, copy=False))
-            result = np.moveaxis(total, 0, axis)
+            result = _collected(result, axis, original, index)
         return result.astype(T.numpy, copy=False)
 
     return run

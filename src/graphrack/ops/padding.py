@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from graphrack.ops._arguments import blank
-from graphrack.ops.registry import op, specialized
+from graphrack.ops._arguments import filled, zeros
+from graphrack.ops.registry import Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
+Pairs = tuple[tuple[int, int], ...]
+"""How much comes before and after in each dimension."""
 
-def _borders(input: Array, paddings: Array) -> list[tuple[int, int]]:
-    """How much comes before and after in each dimension. Raises `ValueError` unless one pair for each."""
-    if paddings.shape != (input.ndim, 2):
-        raise ValueError(
-            f"paddings must have shape {(input.ndim, 2)} for an input of shape {input.shape}, got {paddings.shape}"
-        )
-    pairs: list[tuple[int, int]] = [(before, after) for before, after in paddings.tolist()]
+
+def _borders(paddings: Array) -> Pairs:
+    """Raises `ValueError` for what are no pairs of numbers of at least 0."""
+    if paddings.ndim != 2 or paddings.shape[1] != 2:
+        raise ValueError(f"paddings must be pairs, one for each dimension of the input, got shape {paddings.shape}")
+    pairs = tuple([(before, after) for before, after in paddings.tolist()])
     if any(before < 0 or after < 0 for before, after in pairs):
-        raise ValueError(f"paddings must not be negative, got {pairs}")
+        raise ValueError(f"paddings must not be negative, got {list(pairs)}")
     return pairs
 
 
-@op("Pad")
-def Pad(input: Array, paddings: Array) -> Array:
-    return _padded(input, _borders(input, paddings), blank(input.dtype))
+def _check_rank(input: Array, pairs: Pairs) -> None:
+    if input.ndim != len(pairs):
+        raise ValueError(
+            f"paddings must have shape {(input.ndim, 2)} for an input of shape {input.shape}, got {(len(pairs), 2)}"
+        )
+
+
+@specialized("Pad")
+def Pad() -> Any:
+    return Prepared(lambda input, pairs: _padded(input, pairs, None), slice(1, None), _borders)
 
 
 @op("PadV2")
 def PadV2(input: Array, paddings: Array, constant_values: Array) -> Array:
     if constant_values.ndim:
         raise ValueError(f"constant_values must be a scalar, got shape {constant_values.shape}")
-    return _padded(input, _borders(input, paddings), constant_values)
+    return _padded(input, _borders(paddings), constant_values)
 
 
-def _padded(input: Array, pairs: list[tuple[int, int]], value: Any) -> Array:
-    if not any(before or after for before, after in pairs):
+def _padded(input: Array, pairs: Pairs, value: Any) -> Array:
+    """With a value all around; None: with zeros (of strings, empty ones)."""
+    _check_rank(input, pairs)
+    if not any(map(any, pairs)):
         return input
     shape = [size + before + after for size, (before, after) in zip(input.shape, pairs, strict=True)]
-    out = np.empty(shape, input.dtype)
-    out[...] = value
+    out = zeros(shape, input.dtype) if value is None else filled(shape, value, input.dtype)
     out[_middle(input.shape, pairs)] = input
     return out
 
 
-def _middle(shape: tuple[int, ...], pairs: list[tuple[int, int]]) -> tuple[slice, ...]:
+def _middle(shape: tuple[int, ...], pairs: Pairs) -> tuple[slice, ...]:
     return tuple(slice(before, before + size) for size, (before, _) in zip(shape, pairs, strict=True))
 
 
@@ -53,52 +64,57 @@ def _middle(shape: tuple[int, ...], pairs: list[tuple[int, int]]) -> tuple[slice
 def MirrorPad(*, mode: bytes) -> Any:
     skip = _SKIP[mode]
 
-    def mirror_pad(input: Array, paddings: Array) -> Array:
-        pairs = _borders(input, paddings)
-        _check_mirror(input.shape, pairs, skip)
-        shape = [size + before + after for size, (before, after) in zip(input.shape, pairs, strict=True)]
+    def mirror_pad(input: Array, pairs: Pairs) -> Array:
+        _check_rank(input, pairs)
+        shape, middle, mirrors = _mirrored(input.shape, pairs, skip)
         out = np.empty(shape, input.dtype)
-        out[_middle(input.shape, pairs)] = input
+        out[middle] = input
         # One axis after the other: what is mirrored then has the borders of the axes before.
-        for border, inside in _mirrors(input.shape, pairs, skip):
+        for border, inside in mirrors:
             out[border] = out[inside]
         return out
 
-    return mirror_pad
+    return Prepared(mirror_pad, slice(1, None), _borders)
 
 
 @specialized("MirrorPadGrad")
 def MirrorPadGrad(*, mode: bytes) -> Any:
     skip = _SKIP[mode]
 
-    def mirror_pad_grad(input: Array, paddings: Array) -> Array:
-        pairs = _borders(input, paddings)
-        shape = tuple(size - sum(pair) for size, pair in zip(input.shape, pairs, strict=True))
-        _check_mirror(shape, pairs, skip)
+    def mirror_pad_grad(input: Array, pairs: Pairs) -> Array:
+        _check_rank(input, pairs)
+        shape = tuple([size - before - after for size, (before, after) in zip(input.shape, pairs, strict=True)])
+        _, middle, mirrors = _mirrored(shape, pairs, skip)
         out = input.copy()
-        for border, inside in reversed(_mirrors(shape, pairs, skip)):
-            out[inside] += out[border]
-        return out[_middle(shape, pairs)]
+        for border, inside in reversed(mirrors):
+            target = out[inside]
+            target += out[border]
+        return out[middle]
 
-    return mirror_pad_grad
+    return Prepared(mirror_pad_grad, slice(1, None), _borders)
 
 
 _SKIP = {b"REFLECT": 1, b"SYMMETRIC": 0}
 """How many elements at the edge are not mirrored."""
 
 
-def _check_mirror(shape: tuple[int, ...], pairs: list[tuple[int, int]], skip: int) -> None:
+Index = tuple[slice, ...]
+
+
+@lru_cache(maxsize=256)
+def _mirrored(
+    shape: tuple[int, ...], pairs: Pairs, skip: int
+) -> tuple[tuple[int, ...], Index, Sequence[tuple[Index, Index]]]:
+    """The padded shape, where the input lies in it, and pairs of (border, its mirror image) in the order of the axes.
+
+    Raises:
+        ValueError: there is less to mirror than is asked for.
+    """
     if any(max(pair) > size - skip for size, pair in zip(shape, pairs, strict=True)):
         raise ValueError(
             f"paddings must be at most {'one less than ' if skip else ''}the size that they mirror, "
-            f"got {pairs} for shape {shape}"
+            f"got {list(pairs)} for shape {shape}"
         )
-
-
-def _mirrors(
-    shape: tuple[int, ...], pairs: list[tuple[int, int]], skip: int
-) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """Pairs of (border, its mirror image) as indices of the padded array, in the order of the axes."""
     found = []
     for axis, (size, (before, after)) in enumerate(zip(shape, pairs, strict=True)):
         # Axes that come later have no borders yet.
@@ -111,4 +127,5 @@ def _mirrors(
             if count:
                 back = slice(first + count - 1, first - 1 if first else None, -1)
                 found.append(((*lead, border, *rest), (*lead, back, *rest)))
-    return found
+    padded = tuple(size + before + after for size, (before, after) in zip(shape, pairs, strict=True))
+    return padded, _middle(shape, pairs), found

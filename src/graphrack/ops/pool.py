@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,14 @@ def taps(size: int, out: int, stride: int, window: int, before: int) -> range:
     return range(max(0, before - (out - 1) * stride), min(window, before + size))
 
 
+@lru_cache(maxsize=256)
+def met(size: int, out: int, stride: int, window: int, before: int) -> int | Array:
+    """How many elements of the input each window along an axis meets; one number where that is the same for all."""
+    starts = np.arange(out) * stride - before
+    counts: Array = np.minimum(starts + window, size) - np.maximum(starts, 0)
+    return int(counts[0]) if out and (counts == counts[0]).all() else counts
+
+
 def pooled(
     x: Array, axis: int, window: int, stride: int, out: int, before: int, combine: np.ufunc, start: Any
 ) -> Array:
@@ -45,6 +54,12 @@ def pooled(
     if window == 1 and stride == 1 and not before and out == x.shape[axis]:
         return x
     head = (slice(None),) * axis
+    if not before and out and (out - 1) * stride + window <= x.shape[axis]:  # no window reaches beyond the input
+        last = (out - 1) * stride + 1
+        whole: Array = combine(x[(*head, slice(0, last, stride))], x.dtype.type(start))
+        for at in range(1, window):
+            combine(whole, x[(*head, slice(at, at + last, stride))], out=whole)
+        return whole
     shape = (*x.shape[:axis], out, *x.shape[axis + 1 :])
     result = np.full(shape, start, x.dtype)
     for at in taps(x.shape[axis], out, stride, window, before):
@@ -156,15 +171,17 @@ def _average_pool(windows: Windows, kernel: Sizes) -> Kernel:
     def run(value: Array) -> Any:
         outs, pads = placed(windows, kernel, value)
         result = value
+        everywhere = 1
         for axis, (window, stride, out, (before, _)) in enumerate(
             zip(kernel, windows.strides, outs, pads, strict=True), start=1
         ):
-            size = value.shape[axis]
             result = pooled(result, axis, window, stride, out, before, np.add, 0)
-            starts = np.arange(out) * stride - before
-            counts = np.minimum(starts + window, size) - np.maximum(starts, 0)
-            result = result / counts.astype(value.dtype).reshape(-1, *(1,) * (value.ndim - axis - 1))
-        return result
+            counts = met(value.shape[axis], out, stride, window, before)
+            if isinstance(counts, int):
+                everywhere *= counts
+            else:
+                result = result / counts.astype(value.dtype).reshape(-1, *(1,) * (value.ndim - axis - 1))
+        return result / value.dtype.type(everywhere) if everywhere > 1 else result
 
     return run
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import BFLOAT16, FLOAT, INT64, DType
-from graphrack.ops.pool import lowest, placed, reach, taps
+from graphrack.ops.pool import lowest, met, placed, reach, taps
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
@@ -51,6 +51,34 @@ def _maxima(windows: Windows, kernel: Sizes, x: Array) -> tuple[Array, Array]:
     return best, index
 
 
+def side_by_side(windows: Windows, kernel: Sizes, sizes: Sizes, outs: Sizes, pads: Sequence[tuple[int, int]]) -> bool:
+    """Whether each element of the input lies in exactly one window."""
+    return (
+        kernel == windows.strides
+        and not any(map(any, pads))
+        and all(size == out * window for size, out, window in zip(sizes, outs, kernel, strict=True))
+    )
+
+
+def _to_first_largest(x: Array, kernel: Sizes, grad: Array) -> Array:
+    """Each window's gradient at its first largest element, as `_maxima` compares, of windows side by side."""
+    rows, columns = kernel
+    batch, height, width, depth = grad.shape
+    shape = (batch, height, rows, width, columns, depth)
+    # All elements at one place in their windows together.
+    elements = x.reshape(shape).transpose(2, 4, 0, 1, 3, 5).reshape(rows * columns, -1)
+    best, first = elements[0].copy(), np.zeros(grad.size, np.intp)
+    for place in range(1, rows * columns):
+        better = elements[place] > best
+        np.copyto(best, elements[place], where=better)
+        np.copyto(first, place, where=better)
+    spread = np.zeros(elements.shape, grad.dtype)
+    for place in range(rows * columns):
+        np.copyto(spread[place], grad.reshape(-1), where=first == place)
+    ordered = spread.reshape(rows, columns, batch, height, width, depth).transpose(2, 3, 0, 4, 1, 5)
+    return ordered.reshape(x.shape)
+
+
 def _in_batch(index: Array, image_size: int) -> Array:
     """Indices in the flattened batch, given those in the flattened images."""
     starts: Array = np.arange(index.shape[0]) * image_size
@@ -90,13 +118,15 @@ def _max_pool_grad(windows: Windows, kernel: Sizes) -> Kernel:
     op_name = windows.op_name
 
     def run(orig_input: Array, orig_output: Array, grad: Array) -> Any:
-        outs, _ = placed(windows, kernel, orig_input)
+        outs, pads = placed(windows, kernel, orig_input)
         expected = (orig_input.shape[0], *outs, orig_input.shape[-1])
         if not orig_output.shape == grad.shape == expected:
             raise ValueError(
                 f"{op_name}'s orig_output and grad have shapes {orig_output.shape} and {grad.shape}, expected "
                 f"{expected} (channels last) for orig_input of shape {orig_input.shape}"
             )
+        if side_by_side(windows, kernel, orig_input.shape[1:-1], outs, pads):
+            return _to_first_largest(orig_input, kernel, grad)
         _, index = _maxima(windows, kernel, orig_input)
         return _scattered(orig_input.shape, _in_batch(index, orig_input[:1].size), grad)
 
@@ -210,6 +240,11 @@ def _avg_pool_grad(windows: Windows, kernel: Sizes) -> Kernel:
                 f"{op_name}'s grad has shape {grad.shape}, expected {(shape[0], *outs, shape[-1])} for an input of "
                 f"shape {shape} (channels last)"
             )
+        if rank == 2 and side_by_side(windows, kernel, shape[1:-1], outs, pads):
+            rows, columns = kernel
+            spread = np.empty((shape[0], outs[0], rows, outs[1], columns, shape[-1]), grad.dtype)
+            spread[...] = (grad / grad.dtype.type(rows * columns))[:, :, None, :, None]
+            return spread.reshape(shape)
         result = grad
         for axis in range(1, rank + 1):
             result = _spread(result, axis, kernel[axis - 1], windows.strides[axis - 1], shape[axis], pads[axis - 1][0])
@@ -221,9 +256,8 @@ def _avg_pool_grad(windows: Windows, kernel: Sizes) -> Kernel:
 def _spread(grad: Array, axis: int, window: int, stride: int, size: int, before: int) -> Array:
     """One axis of an average backwards: each output's gradient in equal parts to its window's elements."""
     out, head = grad.shape[axis], (slice(None),) * axis
-    starts = np.arange(out) * stride - before
-    counts = np.minimum(starts + window, size) - np.maximum(starts, 0)
-    parts = grad / counts.astype(grad.dtype).reshape(-1, *(1,) * (grad.ndim - axis - 1))
+    counts = np.asarray(met(size, out, stride, window, before), grad.dtype)
+    parts = grad / counts.reshape(-1, *(1,) * (grad.ndim - axis - 1))
     result = np.zeros((*grad.shape[:axis], size, *grad.shape[axis + 1 :]), grad.dtype)
     for at in taps(size, out, stride, window, before):
         outputs, inputs = reach(size, out, stride, at, before)
