@@ -14,12 +14,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import measuring, network_tables, page
+from benchmarks import measuring, network_tables, page, peak_cases
 from benchmarks.cases import CASES
 from benchmarks.network_cases import CHECKPOINTS, FROZEN, SMALL_CASES
+from benchmarks.peak_cases import PEAK_CASES
 
 WORK = Path(__file__).parent / ".work"
-ALL = (*CASES, *FROZEN, *CHECKPOINTS, *SMALL_CASES)
+ALL = (*CASES, *PEAK_CASES, *FROZEN, *CHECKPOINTS, *SMALL_CASES)
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def main() -> None:
         results[case.key] = measured
         if case.figures:
             print(page.section(case, measured), flush=True)
-    for section in network_tables.sections(results):
+    for section in (*network_tables.sections(results), *peak_cases.sections(results)):
         print(section)
     if failures:
         sys.exit(f"failed, and not reported: {', '.join(failures)}; the page is left as it is")

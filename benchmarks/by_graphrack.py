@@ -154,6 +154,18 @@ def network(work: str, name: str, form: str, batch: str, engine: str) -> None:
     inference.network(work, name, form, batch, opened, wait)
 
 
+def peak(work: str, name: str, engine: str) -> None:
+    """The memory that runs of a program take."""
+    import graphrack as gr
+    from benchmarks import peaks
+
+    def opened(prefix: str) -> Callable[[Any], Any]:
+        model = gr.load(prefix, engine=engine)
+        return lambda feeds: model.run("output:0", feeds)
+
+    peaks.measure(work, name, opened)
+
+
 def small(work: str, number: str, engine: str) -> None:
     """Many small models, each run by itself, and all by a rack."""
     import graphrack as gr

@@ -57,6 +57,19 @@ def many(work: str) -> None:
     done(first, open=took, run=ran, memory=memory)
 
 
+def peak(work: str, name: str) -> None:
+    """The memory that runs of a program take."""
+    import tensorflow.compat.v1 as tf
+
+    from benchmarks import peaks
+
+    def opener(prefix: str) -> Any:
+        session = opened(tf, prefix)
+        return lambda feeds: session.run("output:0", feeds)
+
+    peaks.measure(work, name, opener)
+
+
 def run(work: str) -> None:
     """One model, many runs: by name, and as TensorFlow is fastest called (`make_callable`)."""
     import tensorflow.compat.v1 as tf

@@ -94,13 +94,14 @@ def conditions() -> str:
 
 def write(results: Mapping[str, Measured]) -> None:
     """Writes the page anew from the results by case, but for the section of the end-to-end collection."""
-    from benchmarks import network_tables, plots
+    from benchmarks import network_tables, peak_cases, plots
 
     plots.draw(results)
     when = sorted({measured.conditions for measured in results.values()})
     measured_on = f"Measured {'; and '.join(when)}. Each side may use all cores.\n"
     simple = [section(case, results[case.key]) for case in CASES if case.key in results]
-    parts = [_INTRODUCTION, measured_on, *network_tables.sections(results), *simple]
+    tables = (*network_tables.sections(results), *peak_cases.sections(results))
+    parts = [_INTRODUCTION, measured_on, *tables, *simple]
     before = PAGE.read_text() if PAGE.exists() else ""
     if COLLECTION in before:
         start = before.index(COLLECTION)

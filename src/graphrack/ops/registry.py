@@ -187,8 +187,8 @@ def op(
         io: what it does outside the process, for ops that don't run unless the caller allows it.
         impure: running it again may give or do something else, though it looks at no state (it makes a
             TensorArray, prints, …): such a node is never computed ahead.
-        overwrites: inputs that have the dtype and shape of the (first) output, where they are float32 or float64,
-            and into whose memory it may be put: the function takes that array as `out`, too.
+        overwrites: inputs that have the dtype and shape of an output, where they are float32 or float64, and into
+            whose memory it may be put: the function takes that array as `out`, too.
     """
 
     def decorate(function: _F) -> _F:

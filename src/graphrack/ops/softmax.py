@@ -79,7 +79,7 @@ def SoftmaxCrossEntropyWithLogits(*, T: DType) -> Kernel:
     return widened(T, _cross_entropy)
 
 
-def _sparse_cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]:
+def _sparse_cross_entropy(features: Array, labels: Array, *, out: Array | None = None) -> tuple[Array, Array]:
     if features.ndim != 2 or labels.ndim != 1 or labels.shape[0] != features.shape[0]:
         raise ValueError(
             "SparseSoftmaxCrossEntropyWithLogits needs logits of shape [batch, classes] and labels of "
@@ -96,18 +96,22 @@ def _sparse_cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]
             f"SparseSoftmaxCrossEntropyWithLogits has a label of {labels[outside][0]}, which is outside "
             f"the valid range [0, {classes})"
         )
-    shifted, softmax = _exponentials(features)
+    # The logits less their row's largest, and then the exponentials of that.
+    greatest = np.maximum.reduce(features, axis=-1, keepdims=True)
+    softmax = features - greatest if out is None else np.subtract(features, greatest, out)
     places = np.arange(0, softmax.size, classes)
     places += labels
+    chosen = softmax.reshape(-1)[places]
+    np.exp(softmax, softmax)
     total = np.add.reduce(softmax, axis=1, keepdims=True)
     loss = np.log(total[:, 0])
-    loss -= shifted.reshape(-1)[places]
+    loss -= chosen
     softmax /= total
     softmax.reshape(-1)[places] -= 1
     return loss, softmax
 
 
-@specialized("SparseSoftmaxCrossEntropyWithLogits", outputs=2)
+@specialized("SparseSoftmaxCrossEntropyWithLogits", outputs=2, overwrites=(0,))
 def SparseSoftmaxCrossEntropyWithLogits(*, T: DType) -> Kernel:
     return widened(T, _sparse_cross_entropy)
 

@@ -41,17 +41,15 @@ class Call(NamedTuple):
     """What a step calls that one node's kernel makes.
 
     Attributes:
-        kernel: takes the values of the input slots, and `out`: an array for its (first) result.
+        kernel: takes the values of the input slots, and `out`: an array for its result, or one of them.
         inputs: slots.
-        output: the slot of its only result; where it has several, of the first, and no other is used.
-        several: whether it gives a tuple.
-        targets: positions of inputs whose shape and dtype, floats, are the result's.
+        outputs: for a kernel of one result its slot; for others the number of each used result, and its slot.
+        targets: positions of inputs whose shape and dtype, floats, are that result's.
     """
 
     kernel: Kernel
     inputs: Sequence[int]
-    output: int
-    several: bool
+    outputs: int | Sequence[tuple[int, int]]
     targets: Sequence[int]
 
 
@@ -153,7 +151,7 @@ def _overwriting(plain: Step, call: Call, targets: Sequence[int], dead: Sequence
         targets: positions of inputs that no later step takes.
         dead: all slots that no later step takes.
     """
-    kernel, inputs, output, several, _ = call
+    kernel, inputs, outputs, _ = call
     ufunc = isinstance(kernel, np.ufunc)
     choices = tuple((inputs[i], tuple(slot for j, slot in enumerate(inputs) if j != i)) for i in targets)
     done = tuple(dead)
@@ -165,7 +163,11 @@ def _overwriting(plain: Step, call: Call, targets: Sequence[int], dead: Sequence
                 watch.large = True
                 if _is_free(frame, slot) and not (ufunc and others and not _fits(value, [frame[i] for i in others])):
                     result = kernel(*[frame[i] for i in inputs], out=value)
-                    frame[output] = result[0] if several else result
+                    if isinstance(outputs, int):
+                        frame[outputs] = result
+                    else:
+                        for number, output in outputs:
+                            frame[output] = result[number]
                     break
         else:
             plain(frame)

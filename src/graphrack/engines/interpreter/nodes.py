@@ -372,7 +372,7 @@ class NodeCompiler:
             output = self.output_slot(name, 0)
             kernel, ready = self.prepared(kernel, slots, node)
             step = steps.elementwise(kernel, ready, output, self.constants) or steps.one_output(kernel, ready, output)
-            self.note_call(step, node, op, memory.Call(kernel, ready, output, False, ()))
+            self.note_call(step, node, op, memory.Call(kernel, ready, output, ()))
             self.add(step, node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
@@ -381,8 +381,7 @@ class NodeCompiler:
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
             kernel, ready = self.prepared(kernel, slots, node)
             step = steps.many_outputs(kernel, ready, outputs)
-            if [i for i, _ in outputs] == [0]:
-                self.note_call(step, node, op, memory.Call(kernel, ready, outputs[0][1], True, ()))
+            self.note_call(step, node, op, memory.Call(kernel, ready, outputs, ()))
             self.add(step, node, slots, [slot for _, slot in outputs])
         if op.name in _SHAPE_OPS:
             self.facts.update(self.slots[name, i] for i in self.used_outputs(node))

@@ -151,7 +151,7 @@ class Changes:
         found = {
             key: Spare(change.before, change.array, change.rows)
             for key, change in self._changes.items()
-            if values.get(key) is change.array
+            if values.get(key) is change.array and _is_own(change.before)  # not what is mapped from a file
         }
         kept = {key: spare for key, spare in self._spares.items() if values.get(key) is spare.latest}
         return {**kept, **found}
