@@ -12,6 +12,8 @@ from tf_models import session
 
 import graphrack as gr
 
+raw = tf.raw_ops
+
 
 def test_gradients_of_broadcast_operands_are_tensorflows_for_one_shape_after_another(tmp_path: Path) -> None:
     with session() as sess:
@@ -59,3 +61,83 @@ def test_a_loop_runs_without_the_variables_that_nobody_takes(tmp_path: Path) -> 
     assert model.run("total", {"n": 4}) == 1.875
     with pytest.raises(gr.OpError, match="Gather"):
         model.run("bad", {"n": 4})
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_gradients_in_loops_of_broadcast_operands_are_tensorflows(functional: bool, tmp_path: Path) -> None:
+    with control_flow(functional), session() as sess:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        row = tf.get_variable("row", initializer=np.array([[1.0, -0.2, 0.3]], np.float32))
+        scalar = tf.get_variable("scalar", initializer=np.float32(0.5))
+        _, last = tf.while_loop(
+            lambda i, h: i < 3, lambda i, h: (i + 1, tf.tanh(h * row + scalar - x / scalar)), [0, x]
+        )
+        gradients = tf.gradients(tf.reduce_sum(last * last), [x, row, scalar])
+        names = [tf.identity(g, name=f"g{i}").name for i, g in enumerate(gradients)]
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "m"))
+        for engine in ("numpy", "auto"):
+            model = gr.load(tmp_path / "m", engine=engine)
+            for rows in (4, 1, 2, 4):
+                value = np.linspace(-1, 1, 3 * rows, dtype=np.float32).reshape(rows, 3)
+                for ours, theirs in zip(model.run(names, {"x": value}), sess.run(names, {x: value}), strict=True):
+                    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+def test_elements_and_rows_at_computed_numbers_are_tensorflows(functional: bool, tmp_path: Path) -> None:
+    matrix = np.arange(12, dtype=np.float32).reshape(3, 4)
+    with control_flow(functional), session() as sess:
+        i, x = tf.placeholder(tf.int32, [], name="i"), tf.placeholder(tf.float32, [None, None], name="x")
+        text, truth = tf.constant(["a", "b", "c"]), tf.constant([True, False, True])
+        found = [x[i], x[:, i], x[i, i + 1], x[i, ...][i], text[i], truth[i], x[i : i + 1], x[i, tf.newaxis]]
+        found.append(tf.cond(i > 0, lambda: x[i - 1], lambda: x[i + 1, :]))
+        found.append(tf.while_loop(lambda k, s: k < 3, lambda k, s: (k + 1, s + x[k, i] * x[k][i]), [0, 0.0])[1])
+        found.append(x[tf.cast(i, tf.int64)])
+        names = [tf.identity(f, name=f"f{k}").name for k, f in enumerate(found)]
+        tf.train.export_meta_graph(str(tmp_path / "m.meta"), graph=sess.graph)
+        for engine in ("numpy", "auto", "openvino"):
+            model = gr.load(tmp_path / "m.meta", engine=engine)
+            for at in (0, 1, -1, -2):
+                for name in names:
+                    fed = {"i:0": np.int32(at), "x:0": matrix}
+                    np.testing.assert_array_equal(model.run(name, fed), sess.run(name, fed), err_msg=f"{name} at {at}")
+            # What is given stays the caller's own.
+            row = model.run(names[0], {"i": 1, "x": matrix})
+            row[:] = -1
+            assert matrix[1, 0] == 4
+
+
+def test_an_element_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with session() as sess:
+        i, x = tf.placeholder(tf.int32, name="i"), tf.placeholder(tf.float32, name="x")
+        tf.strided_slice(x, tf.stack([i]), tf.stack([i + 1]), [1], shrink_axis_mask=1, name="one")
+        tf.strided_slice(x, tf.stack([0, i]), tf.stack([0, i]), [1, 1], 1, 1, shrink_axis_mask=2, name="column")
+        tf.train.export_meta_graph(str(tmp_path / "m.meta"), graph=sess.graph)
+    model = gr.load(tmp_path / "m.meta")
+    numbers = np.arange(3, dtype=np.float32)
+    assert model.run("one:0", {"i": 2, "x": numbers}) == 2
+    for at in (3, -4):
+        with pytest.raises(gr.OpError, match=f"node 'one' .*slice index {at} of dimension 0 is out of bounds"):
+            model.run("one:0", {"i": at, "x": numbers})
+    with pytest.raises(gr.OpError, match="node 'column' .*slice index 1 of dimension 1 is out of bounds"):
+        model.run("column:0", {"i": 1, "x": numbers[:, None]})
+    with pytest.raises(gr.OpError, match="node 'one' .*more than the 0 dimensions"):
+        model.run("one:0", {"i": 0, "x": np.float32(1)})
+    with pytest.raises(gr.OpError, match="node 'column' .*more than the 1 dimensions"):
+        model.run("column:0", {"i": 0, "x": numbers})
+    with pytest.raises(gr.OpError, match="node 'one' .*begin must be a scalar"):
+        model.run("one:0", {"i": [0, 1], "x": numbers})
+
+
+def test_an_element_in_a_branch_is_taken_only_where_all_that_it_waits_for_is(tmp_path: Path) -> None:
+    with session() as sess:
+        i, x = tf.placeholder(tf.int32, [], name="i"), tf.placeholder(tf.float32, [None], name="x")
+        _, taken = raw.Switch(data=i + 1, pred=i > 0)
+        one = tf.strided_slice(x, tf.stack([i]), tf.stack([taken]), [1], shrink_axis_mask=1)
+        raw.Merge(inputs=[one, raw.Switch(data=-1.0, pred=i > 0)[0]], name="chosen")
+        tf.train.export_meta_graph(str(tmp_path / "m.meta"), graph=sess.graph)
+        model = gr.load(tmp_path / "m.meta")
+        for at in (0, 1, 2):
+            fed = {"i:0": np.int32(at), "x:0": np.array([3, 4, 5], np.float32)}
+            assert model.run("chosen:0", fed) == sess.run("chosen:0", fed) == (at + 3 if at else -1)

@@ -3,7 +3,8 @@
 A list is a value: pushing to it gives another list and leaves it as it was. The versions of a list share one
 Python list all the same, so that a push, a pop or a set in every iteration of a loop costs the same whatever the
 length (Baker's rerooting: Henry Baker, "Shallow binding makes functional arrays fast", 1991). The version that was
-made last owns the items; an earlier one knows which later one it became and what to undo to get back.
+made last owns the items; an earlier one knows which later one it became and what to undo to get back. A version
+made by a push knows the one that it was made of, until somebody asks for its items: to pop it is to go back there.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class TensorList(Variant):
         length: the number of elements.
     """
 
-    __slots__ = ("_changes", "_items", "_later", "_undo", "element_dtype", "element_shape", "length", "limit")
+    __slots__ = ("_changes", "_index", "_items", "_other", "_value",
+                 "element_dtype", "element_shape", "length", "limit")  # fmt: skip
 
     def __init__(self, dtype: DType, element_shape: Shape, items: list[Any], limit: int | None = None):
         self.element_dtype = dtype
@@ -65,8 +67,10 @@ class TensorList(Variant):
         self.limit = limit
         self.length = len(items)
         self._items: list[Any] | None = items
-        self._later: TensorList | None = None  # where `_items` is None: what this version became
-        self._undo: tuple[int, Any] = (_REMOVE, None)  # the change that leads back from there
+        # Where `_items` is None: the version towards the owner, and the change that leads here from there.
+        self._other: TensorList | None = None
+        self._index = _REMOVE
+        self._value: Any = None
         self._changes = 0  # since the items were last copied
 
     def __repr__(self) -> str:
@@ -80,33 +84,42 @@ class TensorList(Variant):
         version = self
         while version._items is None:
             versions.append(version)
-            assert version._later is not None
-            version = version._later
+            assert version._other is not None
+            version = version._other
         items = version._items
-        if len(versions) > _NEAR:
+        if len(versions) > _NEAR and self.length - len(items) != len(versions):  # not only pushes lie between
             items = items.copy()
             for earlier in reversed(versions):
-                _change(items, *earlier._undo)
-            self._items, self._later, self._changes = items, None, 0
+                _change(items, earlier._index, earlier._value)
+            self._items, self._other, self._changes, self._value = items, None, 0, None
             return items
+        changes = version._changes
         for earlier in reversed(versions):
-            version._undo = _change(items, *earlier._undo)
-            version._items, version._later = None, earlier
-            earlier._items, earlier._later = items, None
+            version._index, version._value = _change(items, earlier._index, earlier._value)
+            version._items, version._other = None, earlier
+            earlier._items, earlier._other, earlier._changes, earlier._value = items, None, changes, None
             version = earlier
         return items
 
     def _changed(self, index: int, value: Any) -> TensorList:
-        items = self.items()
+        items = self._items
+        if items is None:
+            items = self.items()
         if self._changes > max(len(items), _SHORT):
             # An early version that is still in use would keep alive every change made since.
             items = items.copy()
             _change(items, index, value)
             return self.like(items)
-        undo = _change(items, index, value)
-        new = self.like(items)
+        self._index, self._value = _change(items, index, value)
+        new = TensorList.__new__(TensorList)  # `like`, in half the time
+        new.element_dtype = self.element_dtype
+        new.element_shape = self.element_shape
+        new.limit = self.limit
+        new.length = len(items)
+        new._items = items
+        new._other = new._value = None
         new._changes = self._changes + 1
-        self._items, self._later, self._undo = None, new, undo
+        self._items, self._other = None, new
         return new
 
     def like(self, items: list[Any]) -> TensorList:
@@ -115,11 +128,27 @@ class TensorList(Variant):
 
     def push(self, value: Any) -> TensorList:
         """The list with one more element at its end."""
-        return self._changed(self.length, value)
+        new = TensorList.__new__(TensorList)
+        new.element_dtype = self.element_dtype
+        new.element_shape = self.element_shape
+        new.limit = self.limit
+        length = self.length
+        new.length = length + 1
+        new._items = None
+        new._other = self
+        new._index = length
+        new._value = value
+        return new
 
-    def pop(self) -> TensorList:
-        """The list without its last element; it must have one."""
-        return self._changed(_REMOVE, None)
+    def pop(self) -> tuple[TensorList, Any]:
+        """The list without its last element, and that element; it must have one."""
+        if self._items is None:
+            other = self._other
+            assert other is not None
+            if self._index == other.length:
+                return other, self._value
+        value = self.items()[-1]
+        return self._changed(_REMOVE, None), value
 
     def set(self, index: int, value: Any) -> TensorList:
         """The list with another element at an index that it has."""
@@ -133,7 +162,7 @@ class TensorList(Variant):
         while resized.length < size:
             resized = resized.push(None)
         while resized.length > size:
-            resized = resized.pop()
+            resized, _ = resized.pop()
         return resized
 
     def extended(self, values: Sequence[Any]) -> TensorList:

@@ -129,7 +129,9 @@ def BiasAddV1() -> Kernel:
 
 
 def _add_last(value: Array, bias: Array, *, out: Array | None = None) -> Any:
-    _check_bias("BiasAdd", value, bias, value.ndim - 1)
+    shape = value.shape
+    if len(shape) < 2 or bias.shape != shape[-1:]:
+        _check_bias("BiasAdd", value, bias, value.ndim - 1)
     return value + bias if out is None else np.add(value, bias, out)
 
 
@@ -146,6 +148,8 @@ def BiasAddGrad(*, T: DType, data_format: bytes = b"NHWC") -> Kernel:
     dtype = None if T.numpy.kind not in "iu" else T.numpy
 
     def run(out_backprop: Array) -> Any:
+        if out_backprop.ndim == 2:
+            return np.add.reduce(out_backprop, 0, dtype)
         if out_backprop.ndim < 2:
             raise ValueError(f"BiasAddGrad needs rank 2 or more, found shape {out_backprop.shape}")
         channel = 1 if first else out_backprop.ndim - 1

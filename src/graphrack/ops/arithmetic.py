@@ -38,18 +38,23 @@ def Add(*, T: DType) -> Kernel:
 
 
 @specialized("AddN", "AccumulateNV2", overwrites=(0, 1))
-def AddN(*, T: DType) -> Kernel:
+def AddN(*, T: DType, input_count: int) -> Kernel:
     if T == VARIANT:
         from graphrack.ops._lists import variant_sum
 
         return variant_sum
-    return _add_n
+    return _add_two if input_count == 2 else _add_n
+
+
+def _add_two(x: Array, y: Array, *, out: Array | None = None) -> Any:
+    # Nearly all sums of gradients are of two: a third less time.
+    if x.shape != y.shape:
+        return _add_n(x, y)
+    return np.add(x, y) if out is None else np.add(x, y, out)
 
 
 def _add_n(*inputs: Array, out: Array | None = None) -> Any:
     shape = inputs[0].shape
-    if len(inputs) == 2 and inputs[1].shape == shape:  # nearly all in gradients: a third less time
-        return np.add(inputs[0], inputs[1]) if out is None else np.add(inputs[0], inputs[1], out)
     for i, value in enumerate(inputs):
         if value.shape != shape:
             raise ValueError(f"inputs must have one shape, got {shape} for input 0 and {value.shape} for {i}")

@@ -75,6 +75,8 @@ def _gather_batched(params: Array, indices: Array, axis: int, batch_dims: int) -
 # The last dimension of `indices` is an index tuple into the first dimensions of a tensor; what the rest
 # of the dimensions hold is a row. Everything here works on the tensor as a matrix of such rows.
 
+_FEW = 8  # rows that are sooner changed one by one
+
 _POLICIES = {b"": True, b"DEFAULT": True, b"ERROR": True, b"IGNORE": False}
 """`bad_indices_policy`: whether an index out of range is an error (on the CPU the default)."""
 
@@ -140,6 +142,13 @@ def GatherNd(params: Array, indices: Array, *, bad_indices_policy: bytes = b"") 
 
 def _scattered(out: Array, indices: Array, updates: Array, combine: np.ufunc | None, check: bool) -> Array:
     """`out`, which belongs to the caller, with updates put in: by a ufunc, or in place of what was there."""
+    count = len(indices) if indices.ndim else 0
+    if combine is None and indices.shape == (count, 1) and 0 < count <= _FEW and out.ndim:  # as loops change rows
+        places, height = indices.reshape(-1).tolist(), len(out)
+        if updates.shape == (count, *out.shape[1:]) and 0 <= min(places) <= max(places) < height:
+            for i, at in enumerate(places):
+                out[at] = updates[i]  # the last of several for one row stays
+            return out
     rows, good = _row_numbers(indices, out.shape, check)
     depth = indices.shape[-1]
     row = out.shape[depth:]

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from graphrack.formats.dtypes import DType
 from graphrack.ops._arguments import are_within, axis_of, legacy_scalar, scalar, vector, within, zeros
 from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
 
 @specialized("Pack")
-def Pack(*, axis: int = 0) -> Any:
+def Pack(*, axis: int = 0, T: DType) -> Any:
+    dtype, kind = T.numpy, T.numpy.type
+
     def pack(*values: Array) -> Array:
+        if values[0].__class__ is kind and axis in (0, -1):  # numbers, which indices are made of in loops
+            row = np.empty(len(values), dtype)
+            for i, value in enumerate(values):
+                if value.__class__ is not kind and value.shape:
+                    break
+                row[i] = value
+            else:
+                return row
         shape = values[0].shape
         for i, value in enumerate(values):
             if value.shape != shape:
@@ -31,7 +43,8 @@ def Pack(*, axis: int = 0) -> Any:
 @specialized("ConcatV2")
 def ConcatV2() -> Any:
     def concat(*values_and_axis: Any) -> Array:
-        return _concat(values_and_axis[:-1], values_and_axis[-1])
+        *values, axis = values_and_axis
+        return _concat(values, axis)
 
     return Prepared(concat, slice(-1, None), lambda axis: legacy_scalar("axis", axis))
 
@@ -41,8 +54,10 @@ def Concat(concat_dim: Array, *values: Array) -> Array:
     return _concat(values, legacy_scalar("concat_dim", concat_dim))
 
 
-def _concat(values: tuple[Array, ...], axis: int) -> Array:
-    axis_of(axis, values[0].ndim)
+def _concat(values: Sequence[Array], axis: int) -> Array:
+    rank = values[0].ndim
+    if not -rank <= axis < rank:
+        axis_of(axis, rank)
     return np.concatenate(values, axis)
 
 

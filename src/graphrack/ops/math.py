@@ -74,14 +74,18 @@ def Rsqrt(*, T: DType) -> Kernel:
     return widened(T, rsqrt)
 
 
+_ONES = {np.dtype(kind): np.ones((), kind) for kind in "efdFD"}
+"""Of an array and one of these, NumPy's functions take half the time that they take of an array and a number."""
+
+
 def sigmoid(x: Array, *, out: Array | None = None) -> Any:
     """1 / (1 + exp(-x)), in one new array or the given one."""
     out = np.negative(x) if out is None else np.negative(x, out)
     if not x.ndim:
         return np.reciprocal(1 + np.exp(out))
-    np.exp(out, out=out)
-    out += 1
-    return np.reciprocal(out, out=out)
+    np.exp(out, out)
+    np.add(out, _ONES.get(out.dtype, 1), out)
+    return np.reciprocal(out, out)
 
 
 @specialized("Sigmoid", overwrites=(0,))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import DType
-from graphrack.ops.precision import widened
+from graphrack.ops.precision import number, widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
@@ -26,22 +26,24 @@ def _gradient(T: DType, function: Kernel) -> Kernel:
 # The conjugates of complex values some of these take, others leave to the graph.
 
 
-def _tanh_grad(y: Array, dy: Array, out: Array | None = None) -> Any:
-    return dy * (1 - y * y) if out is None else np.multiply(dy, 1 - y * y, out)
-
-
-def _sigmoid_grad(y: Array, dy: Array, out: Array | None = None) -> Any:
-    return dy * y * (1 - y) if out is None else np.multiply(dy * y, 1 - y, out)
-
-
 @specialized("TanhGrad", overwrites=(0, 1))
 def TanhGrad(*, T: DType) -> Kernel:
-    return _gradient(T, _tanh_grad)
+    one = number(T, 1)
+
+    def tanh_grad(y: Array, dy: Array, out: Array | None = None) -> Any:
+        return dy * (one - y * y) if out is None else np.multiply(dy, one - y * y, out)
+
+    return _gradient(T, tanh_grad)
 
 
 @specialized("SigmoidGrad", overwrites=(0, 1))
 def SigmoidGrad(*, T: DType) -> Kernel:
-    return _gradient(T, _sigmoid_grad)
+    one = number(T, 1)
+
+    def sigmoid_grad(y: Array, dy: Array, out: Array | None = None) -> Any:
+        return dy * y * (one - y) if out is None else np.multiply(dy * y, one - y, out)
+
+    return _gradient(T, sigmoid_grad)
 
 
 def _zero_from_zero(function: Kernel) -> Kernel:

@@ -11,6 +11,7 @@ from graphrack.ops.runtime import Array
 # Both ops look at nothing else when the tensor is a scalar, as TensorFlow does.
 
 _BACK = slice(None, None, -1)
+_FEW = 32  # sequences that are sooner reversed one by one
 
 
 @op("Reverse")
@@ -52,6 +53,13 @@ def ReverseSequence(input: Array, seq_lengths: Array, *, seq_dim: int, batch_dim
         raise ValueError(
             f"seq_lengths must hold {shape[batch_dim]} lengths in [0, {steps}] for shape {shape}, got {lengths}"
         )
+    if len(lengths) <= _FEW:
+        out = input.copy()
+        source, target = (np.moveaxis(value, (batch_dim, seq_dim), (0, 1)) for value in (input, out))
+        for b, n in enumerate(lengths):
+            if n > 1:
+                target[b, :n] = source[b, n - 1 :: -1]
+        return out
     at = np.arange(steps)
     length = seq_lengths[:, None]
     index = np.where(at < length, length - 1 - at, at)

@@ -25,19 +25,31 @@ def Where(input: Array) -> Array:
     return np.argwhere(input)
 
 
+_FEW = 64  # elements of a condition that are sooner looked at than taken as they are
+
+
 @op("Select")
 def Select(condition: Array, t: Array, e: Array) -> Array:
-    if t.shape != e.shape:
-        raise ValueError(f"t and e must have one shape, got {t.shape} and {e.shape}")
-    if condition.shape == t.shape:
+    shape = t.shape
+    if shape != e.shape:
+        raise ValueError(f"t and e must have one shape, got {shape} and {e.shape}")
+    if condition.shape == shape:
         return np.where(condition, t, e)
     if not condition.ndim:
         return t if condition else e
-    if condition.ndim > 1 or not t.ndim or len(condition) != len(t):
+    if condition.ndim > 1 or not shape or len(condition) != shape[0]:
         raise ValueError(
-            f"condition must be a scalar, or a vector as long as t, or have t's shape {t.shape}; got {condition.shape}"
+            f"condition must be a scalar, or a vector as long as t, or have t's shape {shape}; got {condition.shape}"
         )
-    return np.where(condition.reshape((-1,) + (1,) * (t.ndim - 1)), t, e)
+    if shape[0] <= _FEW:  # which sequences go on, say: mostly all, or none
+        chosen = condition.tolist()
+        if False not in chosen:
+            return t
+        if True not in chosen:
+            return e
+    out = e.copy()
+    np.copyto(out, t, where=condition.reshape((-1,) + (1,) * (len(shape) - 1)))
+    return out
 
 
 @op("SelectV2")

@@ -130,9 +130,27 @@ def BroadcastArgs(s0: Array, s1: Array) -> Array:
     return np.array([a if b == 1 else b for a, b in zip(first, second, strict=True)], s0.dtype).reshape(rank)
 
 
-@op("BroadcastGradientArgs", outputs=2)
-def BroadcastGradientArgs(s0: Array, s1: Array) -> tuple[Array, Array]:
+@specialized("BroadcastGradientArgs", outputs=2)
+def BroadcastGradientArgs() -> Kernel:
     """Which axes to sum a gradient over so that it gets the shape `s0` (and `s1`) again."""
+    # The last call's: in a loop all iterations mostly ask the same.
+    last: tuple[Any, Any] = None, None
+
+    def reduced(s0: Array, s1: Array) -> tuple[Array, Array]:
+        nonlocal last
+        asked = (s0.tobytes(), s1.tobytes(), s0.shape, s0.dtype)
+        known, axes = last
+        if known != asked:
+            axes = _reduced(s0, s1)
+            for found in axes:
+                found.flags.writeable = False
+            last = asked, axes
+        return axes  # type: ignore[no-any-return]
+
+    return reduced
+
+
+def _reduced(s0: Array, s1: Array) -> tuple[Array, Array]:
     rank, first, second = _aligned(s0, s1)
     if s0.shape == s1.shape and first == second:
         return np.empty(0, s0.dtype), np.empty(0, s0.dtype)

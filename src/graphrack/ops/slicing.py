@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.ops._arguments import axis_of, scalar, sizes, vector, zeros
-from graphrack.ops.registry import MANY, Prepared, op, specialized
+from graphrack.ops.registry import MANY, Kernel, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
 _Index = tuple["slice | int | EllipsisType | None", ...]
@@ -124,10 +124,29 @@ def StridedSliceGrad(
     return Prepared(strided_slice_grad, slice(None, 4), prepare)
 
 
-@op("Slice")
-def Slice(input: Array, begin: Array, size: Array) -> Array:
+@specialized("Slice")
+def Slice() -> Kernel:
+    return Prepared(_cut, slice(1, None), _prepared_cut)
+
+
+_Cut = tuple[list[int], list[int], tuple[slice, ...] | None]
+
+
+def _prepared_cut(begin: Array, size: Array) -> _Cut:
+    """Where a slice begins and how large it is, and the index that takes it where both are right and known."""
     begins, counts = vector("begin", begin), vector("size", size)
+    if not begins or len(begins) != len(counts) or min(begins) < 0 or min(counts) < 1:
+        return begins, counts, None
+    return begins, counts, tuple([slice(at, at + count) for at, count in zip(begins, counts, strict=True)])
+
+
+def _cut(input: Array, prepared: _Cut) -> Array:
+    begins, counts, known = prepared
     shape = input.shape
+    if known is not None and len(known) == len(shape):
+        out = input[known]
+        if list(out.shape) == counts:  # NumPy has cut off nothing that reaches outside
+            return out
     if not len(begins) == len(counts) == len(shape):
         raise ValueError(
             f"begin and size must have one number per dimension of shape {shape}, got {begins} and {counts}"
@@ -143,14 +162,24 @@ def Slice(input: Array, begin: Array, size: Array) -> Array:
 
 @specialized("Split", outputs=MANY)
 def Split(*, num_split: int) -> Any:
+    # Those of the last call, which nearly all calls have in common: (axis, size) and an index for each part.
+    last: tuple[tuple[int, int], list[tuple[slice, ...]]] = (-1, -1), []
+
     def split(value: Array, axis: int) -> list[Array]:
+        nonlocal last
         axis = axis_of(axis, value.ndim, "split_dim")
-        each, rest = divmod(value.shape[axis], num_split)
-        if rest:
-            raise ValueError(
-                f"dimension {axis} of shape {value.shape} can't be split evenly into num_split = {num_split}"
-            )
-        return _parts(value, axis, [each] * num_split)
+        whole = value.shape[axis]
+        known, indices = last
+        if known != (axis, whole):
+            each, rest = divmod(whole, num_split)
+            if rest:
+                raise ValueError(
+                    f"dimension {axis} of shape {value.shape} can't be split evenly into num_split = {num_split}"
+                )
+            before = (slice(None),) * axis
+            indices = [(*before, slice(each * i, each * (i + 1))) for i in range(num_split)]
+            last = (axis, whole), indices
+        return [value[index] for index in indices]
 
     return Prepared(split, slice(None, 1), lambda split_dim: scalar("split_dim", split_dim))
 

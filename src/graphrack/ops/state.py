@@ -36,9 +36,11 @@ def _checked(handle: Handle, value: Any, validate_shape: bool) -> Array:
 
 def compatible(shape: tuple[int, ...], declared: Shape) -> bool:
     """Whether a value of that shape fits a declared one, unknown sizes fitting any."""
-    return declared is None or (
-        len(shape) == len(declared) and all(d is None or d == s for s, d in zip(shape, declared, strict=True))
-    )
+    if declared is None:
+        return True
+    if len(shape) != len(declared):
+        return False
+    return not [None for size, wanted in zip(shape, declared, strict=True) if wanted != size and wanted is not None]
 
 
 def show(shape: Shape) -> str:

@@ -11,7 +11,7 @@ from graphrack.formats.dtypes import VARIANT, DType, from_numpy
 from graphrack.ops._arguments import scalar, vector, zeros
 from graphrack.ops._elements import Shape, is_known, merged, rows, shape_of, stacked
 from graphrack.ops._lists import TensorList, alone, each, partial_shape
-from graphrack.ops.registry import op
+from graphrack.ops.registry import Kernel, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.state import compatible, show
 
@@ -34,29 +34,37 @@ def _blank(shape: Sequence[int], dtype: DType) -> Array:
 # Making a list is impure: a list computed ahead would be changed by all runs.
 
 
-@op("EmptyTensorList", impure=True)
-def EmptyTensorList(element_shape: Array, max_num_elements: Array, *, element_dtype: DType) -> TensorList:
-    limit = scalar("max_num_elements", max_num_elements)
-    return TensorList(element_dtype, partial_shape(element_shape), [], None if limit == -1 else limit)
+@specialized("EmptyTensorList", impure=True)
+def EmptyTensorList(*, element_dtype: DType) -> Kernel:
+    def empty(max_num_elements: Array, shape: Shape) -> TensorList:
+        limit = scalar("max_num_elements", max_num_elements)
+        return TensorList(element_dtype, shape, [], None if limit == -1 else limit)
+
+    return Prepared(empty, slice(None, 1), partial_shape)
 
 
-@op("TensorListReserve", impure=True)
-def TensorListReserve(element_shape: Array, num_elements: Array, *, element_dtype: DType) -> TensorList:
-    count = scalar("num_elements", num_elements)
-    if count < 0:
-        raise ValueError(f"num_elements must be at least 0, got {count}")
-    return TensorList(element_dtype, partial_shape(element_shape), [None] * count)
+@specialized("TensorListReserve", impure=True)
+def TensorListReserve(*, element_dtype: DType) -> Kernel:
+    def reserve(num_elements: Array, shape: Shape) -> TensorList:
+        count = scalar("num_elements", num_elements)
+        if count < 0:
+            raise ValueError(f"num_elements must be at least 0, got {count}")
+        return TensorList(element_dtype, shape, [None] * count)
+
+    return Prepared(reserve, slice(None, 1), partial_shape)
 
 
-@op("TensorListFromTensor", impure=True)
-def TensorListFromTensor(tensor: Array, element_shape: Array, *, element_dtype: DType) -> TensorList:
-    return TensorList(element_dtype, _shape_of_rows(tensor, element_shape), rows(tensor))
+@specialized("TensorListFromTensor", impure=True)
+def TensorListFromTensor(*, element_dtype: DType) -> Kernel:
+    def from_tensor(tensor: Array, shape: Shape) -> TensorList:
+        return TensorList(element_dtype, _shape_of_rows(tensor, shape), rows(tensor))
+
+    return Prepared(from_tensor, slice(1, None), partial_shape)
 
 
-def _shape_of_rows(tensor: Array, element_shape: Array) -> Shape:
+def _shape_of_rows(tensor: Array, shape: Shape) -> Shape:
     if not shape_of(tensor):
         raise ValueError("tensor must be a vector at least, got a scalar")
-    shape = partial_shape(element_shape)
     if not compatible(tensor.shape[1:], shape):
         raise ValueError(f"element_shape is {show(shape)}, the tensor's rows have {show(tensor.shape[1:])}")
     return shape
@@ -97,7 +105,7 @@ def TensorListScatterV2(
 
 
 def _scattered(tensor: Array, indices: Array, element_shape: Array, dtype: DType, count: int) -> TensorList:
-    shape = _shape_of_rows(tensor, element_shape)
+    shape = _shape_of_rows(tensor, partial_shape(element_shape))
     places = _places(indices.reshape(-1), tensor)
     longest = max(places, default=-1) + 1
     if longest > count >= 0:
@@ -120,14 +128,20 @@ def _places(indices: Array, tensor: Array) -> list[int]:
 # ---- One element ----
 
 
-@op("TensorListPushBack")
-def TensorListPushBack(input_handle: Any, tensor: Any, *, element_dtype: DType) -> TensorList:
-    found = _list(input_handle)
-    found.expect(element_dtype)
-    found.expect_shape(shape_of(tensor))
-    if found.limit is not None and found.length >= found.limit:
-        raise ValueError(f"the list is full: it has {found.length} elements, and max_num_elements is {found.limit}")
-    return found.push(tensor)
+@specialized("TensorListPushBack")
+def TensorListPushBack(*, element_dtype: DType) -> Kernel:
+    def push_back(input_handle: Any, tensor: Any) -> TensorList:
+        found = input_handle if type(input_handle) is TensorList else _list(input_handle)
+        if found.element_dtype is not element_dtype:
+            found.expect(element_dtype)
+        shape = tensor.shape if type(tensor) is np.ndarray else shape_of(tensor)
+        if shape != found.element_shape:
+            found.expect_shape(shape)
+        if found.limit is not None and found.length >= found.limit:
+            raise ValueError(f"the list is full: it has {found.length} elements, and max_num_elements is {found.limit}")
+        return found.push(tensor)
+
+    return push_back
 
 
 @op("TensorListPushBackBatch")
@@ -138,50 +152,62 @@ def TensorListPushBackBatch(input_handles: Array, tensor: Array, *, element_dtyp
         raise ValueError(
             f"tensor must have {len(input_handles)} rows, one for each list, got shape {show(tensor.shape)}"
         )
-    out = np.empty(len(input_handles), object)
+    out, push_back = np.empty(len(input_handles), object), TensorListPushBack(element_dtype=element_dtype)
     for i, value in enumerate(rows(tensor)):
-        out[i] = TensorListPushBack(input_handles[i], value, element_dtype=element_dtype)
+        out[i] = push_back(input_handles[i], value)
     return out
 
 
-@op("TensorListPopBack", outputs=2)
-def TensorListPopBack(input_handle: Any, element_shape: Array, *, element_dtype: DType) -> tuple[TensorList, Any]:
-    found = _list(input_handle)
-    found.expect(element_dtype)
-    if not found.length:
-        raise ValueError("the list is empty when an element is to be popped")
-    value = found.items()[-1]
-    if value is None:
-        value = _unset(found, found.agreed_shape(element_shape))
-    return found.pop(), value
+@specialized("TensorListPopBack", outputs=2)
+def TensorListPopBack(*, element_dtype: DType) -> Kernel:
+    def pop_back(input_handle: Any, element_shape: Array) -> tuple[TensorList, Any]:
+        found = input_handle if type(input_handle) is TensorList else _list(input_handle)
+        if found.element_dtype is not element_dtype:
+            found.expect(element_dtype)
+        if not found.length:
+            raise ValueError("the list is empty when an element is to be popped")
+        rest, value = found.pop()
+        return rest, _unset(found, found.agreed_shape(element_shape)) if value is None else value
+
+    return pop_back
 
 
-@op("TensorListGetItem")
-def TensorListGetItem(input_handle: Any, index: Array, element_shape: Array, *, element_dtype: DType) -> Any:
-    found = _list(input_handle)
-    found.expect(element_dtype)
-    value = found.items()[_index(found, index)]
-    if value is None:
+@specialized("TensorListGetItem")
+def TensorListGetItem(*, element_dtype: DType) -> Kernel:
+    def get_item(input_handle: Any, index: Array, element_shape: Array) -> Any:
+        found = input_handle if type(input_handle) is TensorList else _list(input_handle)
+        if found.element_dtype is not element_dtype:
+            found.expect(element_dtype)
+        items = found.items()
+        value = items[_index(found, index)]
+        if value is not None:
+            return value
         shape = found.agreed_shape(element_shape)
         if not is_known(shape):  # the other elements tell, if they agree
-            for other in found.items():
+            for other in items:
                 if other is not None:
                     shape = merged(shape, shape_of(other))
         return _unset(found, shape)
-    return value
+
+    return get_item
 
 
-@op("TensorListSetItem")
-def TensorListSetItem(
-    input_handle: Any, index: Array, item: Any, *, element_dtype: DType, resize_if_index_out_of_bounds: bool = False
-) -> TensorList:
-    found = _list(input_handle)
-    found.expect(element_dtype)
-    found.expect_shape(shape_of(item))
-    place = scalar("index", index)
-    if resize_if_index_out_of_bounds and place >= found.length:
-        return found.resized(place).push(item)
-    return found.set(_index(found, index), item)
+@specialized("TensorListSetItem")
+def TensorListSetItem(*, element_dtype: DType, resize_if_index_out_of_bounds: bool = False) -> Kernel:
+    def set_item(input_handle: Any, index: Array, item: Any) -> TensorList:
+        found = input_handle if type(input_handle) is TensorList else _list(input_handle)
+        if found.element_dtype is not element_dtype:
+            found.expect(element_dtype)
+        shape = item.shape if type(item) is np.ndarray else shape_of(item)
+        if shape != found.element_shape:
+            found.expect_shape(shape)
+        if resize_if_index_out_of_bounds:
+            place = scalar("index", index)
+            if place >= found.length:
+                return found.resized(place).push(item)
+        return found.set(_index(found, index), item)
+
+    return set_item
 
 
 def _index(found: TensorList, index: Array) -> int:
@@ -224,8 +250,8 @@ def TensorListResize(input_handle: Any, size: Array) -> TensorList:
     return _list(input_handle).resized(count)
 
 
-def _stacked(found: TensorList, values: Sequence[Any], asked: Array) -> Array:
-    shape = found.agreed_shape(asked)
+def _stacked(found: TensorList, values: Sequence[Any], asked: Shape) -> Array:
+    shape = merged(asked, found.element_shape)
     if not values and not is_known(shape):
         raise ValueError(f"no elements to stack, and the element shape {show(shape)} is not fully defined")
     if not is_known(found.element_shape):
@@ -235,19 +261,24 @@ def _stacked(found: TensorList, values: Sequence[Any], asked: Array) -> Array:
     if shape is None or None in shape:
         raise ValueError(f"no element has a value, and the element shape {show(shape)} is not fully defined")
     known: tuple[int, ...] = shape  # type: ignore[assignment]
-    if any(value is None for value in values):
-        blank = _blank(known, found.element_dtype)
-        values = [blank if value is None else value for value in values]
+    for value in values:
+        if value is None:
+            blank = _blank(known, found.element_dtype)
+            values = [blank if value is None else value for value in values]
+            break
     return stacked(values, found.element_dtype.numpy, known)
 
 
-@op("TensorListStack")
-def TensorListStack(input_handle: Any, element_shape: Array, *, element_dtype: DType, num_elements: int = -1) -> Array:
-    found = _list(input_handle)
-    found.expect(element_dtype)
-    if num_elements not in (-1, found.length):
-        raise ValueError(f"the op expects a list of {num_elements} elements, got one of {found.length}")
-    return _stacked(found, found.items(), element_shape)
+@specialized("TensorListStack")
+def TensorListStack(*, element_dtype: DType, num_elements: int = -1) -> Kernel:
+    def stack(input_handle: Any, shape: Shape) -> Array:
+        found = _list(input_handle)
+        found.expect(element_dtype)
+        if num_elements not in (-1, found.length):
+            raise ValueError(f"the op expects a list of {num_elements} elements, got one of {found.length}")
+        return _stacked(found, found.items(), shape)
+
+    return Prepared(stack, slice(1, None), partial_shape)
 
 
 @op("TensorListGather")
@@ -258,7 +289,7 @@ def TensorListGather(input_handle: Any, indices: Array, element_shape: Array, *,
     for place in places:
         if not 0 <= place < found.length:
             raise ValueError(f"index {place} is not in a list of {found.length} elements")
-    return _stacked(found, [items[place] for place in places], element_shape)
+    return _stacked(found, [items[place] for place in places], partial_shape(element_shape))
 
 
 @op("TensorListScatterIntoExistingList")

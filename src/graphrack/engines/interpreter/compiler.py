@@ -114,6 +114,8 @@ class _Compiler(NodeCompiler):
         if eager or (engine.name == "auto" and any(node.op in HEAVY for node in self.work.order)):
             from graphrack.engines.openvino.planning import Clusters
 
+            if not eager:
+                self.shorten()
             fluid = self.writes or self.functions.writes or self.functions.caller_writes
             self.clusters = Clusters(self, eager=eager, fluid=fluid, precision=engine.precision)
         return self
@@ -122,7 +124,7 @@ class _Compiler(NodeCompiler):
         """Compiles everything."""
         if self.clusters is not None:
             self.fold_ahead()
-        elif self.flow is None:
+        else:
             self.shorten()
         if self.flow is not None:
             self.frame_items(self.flow.root)

@@ -312,6 +312,16 @@ class ControlFlow:
         for frame, context in entering.values():
             frame.context = context
 
+    def place(self, name: str) -> LoopFrame | None:
+        """The loop that a node is in, or the outermost frame; None for a node in a branch."""
+        return None if self.contexts[name] else self.inside[name]
+
+    def is_as_before(self, node: NodeDef, inputs: Sequence[tuple[str, int]]) -> bool:
+        """Whether a node lies in the same branches where it takes others of the values that reach it."""
+        waiting = (self.contexts[name] for name in self._work.controls.get(node.name, ()))
+        arriving = (self.of_tensor(source) for source in inputs if source not in self._fed)
+        return self.contexts[node.name] == frozenset().union(*arriving, *waiting)
+
     def of_tensor(self, source: tuple[str, int]) -> Context:
         """The branches that a tensor lies in: of a Switch's output, that output's branch too."""
         around = self.contexts.get(source[0], frozenset())

@@ -72,10 +72,14 @@ class _Function:
         self._compile = compile_body
         self.plan: Plan | None = None
 
-    def __call__(self, arguments: Sequence[Any], state: RunState) -> list[Any]:
+    def __call__(self, arguments: Sequence[Any], state: RunState) -> Sequence[Any]:
+        return self.ready()(arguments, state)
+
+    def ready(self) -> Callable[[Sequence[Any], RunState], Sequence[Any]]:
+        """What a call runs."""
         if self.plan is None:
             self.plan = self._compile()
-        return self.plan.call(arguments, state)
+        return self.plan.call
 
 
 class Functions:
@@ -253,7 +257,7 @@ def _truth(value: Any) -> bool:
 
 
 def _if(then_branch: _Function, else_branch: _Function) -> Kernel:
-    def If(state: RunState, cond: Any, *arguments: Any) -> list[Any]:
+    def If(state: RunState, cond: Any, *arguments: Any) -> Sequence[Any]:
         return (then_branch if _truth(cond) else else_branch)(arguments, state)
 
     return If
@@ -263,16 +267,17 @@ def _while(cond: _Function, body: _Function, variables: Sequence[int], used: Seq
     """A loop over some of its node's inputs that gives some of these."""
 
     def While(state: RunState, *arguments: Any) -> list[Any]:
-        values = [arguments[i] for i in variables]
-        while _truth(cond(values, state)[0]):
-            values = body(values, state)
+        go_on, iterate = cond.ready(), body.ready()
+        values: Sequence[Any] = [arguments[i] for i in variables]
+        while _truth(go_on(values, state)[0]):
+            values = iterate(values, state)
         return [values[i] for i in used]
 
     return While
 
 
 def _case(branches: Sequence[_Function]) -> Kernel:
-    def Case(state: RunState, branch_index: Any, *arguments: Any) -> list[Any]:
+    def Case(state: RunState, branch_index: Any, *arguments: Any) -> Sequence[Any]:
         number = int(branch_index)
         return branches[number if 0 <= number < len(branches) else -1](arguments, state)
 

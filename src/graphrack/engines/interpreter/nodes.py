@@ -12,11 +12,12 @@ import numpy as np
 
 from graphrack.engines.interpreter import control_flow, memory, outside, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow
+from graphrack.engines.interpreter.elements import Element, element, find_elements
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.order import Item
 from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops, unfed_placeholders
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
-from graphrack.engines.interpreter.sums import broadcast_sum, find_broadcast_sums, without_unneeded
+from graphrack.engines.interpreter.sums import BroadcastSum, broadcast_sum, find_broadcast_sums, without_unneeded
 from graphrack.errors import GraphError, GraphrackError
 from graphrack.formats.dtypes import DOUBLE, FLOAT
 from graphrack.formats.protos.graph_pb2 import NodeDef
@@ -55,7 +56,8 @@ class NodeCompiler:
         slots: of tensors; under output `_MARK`, of nodes' marks.
         constants: values of slots that no run changes.
         references: of slots that hold a TF1 variable's reference, the variable.
-        sums: Reshapes that stand for the gradient of an operand that was broadcast, each with the Sum in it.
+        sums: Reshapes that stand for the gradient of an operand that was broadcast.
+        elements: StridedSlices that take an element, or a row, at numbers.
         facts: slots whose values follow from the shapes of others, and are the same arrays while these are the same.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
         fills: the slots that steps fill.
@@ -100,7 +102,8 @@ class NodeCompiler:
         self.flow = None
         if any(node.op in control_flow.CONTROL_FLOW for node in self.work.order):
             self.flow = ControlFlow(self.work, self.fed)
-        self.sums: dict[str, str] = {}
+        self.sums: dict[str, BroadcastSum] = {}
+        self.elements: dict[str, Element] = {}
         self.find_used()
         self.waited_for = {name for waited in self.work.controls.values() for name in waited}
 
@@ -111,9 +114,14 @@ class NodeCompiler:
 
     def shorten(self) -> None:
         """Makes one node of several where that is known to give the same."""
-        self.sums = find_broadcast_sums(self.work, self.fed)
-        if self.sums:
+        flow = self.flow
+        self.sums = find_broadcast_sums(self.work, self.fed, None if flow is None else flow.place)
+        may = (lambda node, inputs: True) if flow is None else flow.is_as_before
+        self.elements = find_elements(self.work, self.fed, self.index.constant, may)
+        if self.sums or self.elements:
             self.work = without_unneeded(self.work, self.fetches, self.fed)
+            if self.flow is not None:
+                self.flow = ControlFlow(self.work, self.fed)
             self.find_used()
 
     # Looking up
@@ -265,6 +273,10 @@ class NodeCompiler:
             self.add(steps.many_outputs(kernel, slots, outputs), node, slots, [slot for _, slot in outputs])
         elif name in self.sums:
             self.broadcast_sum(node)
+        elif name in self.elements:
+            slots = [self.value_slot(source, node) for source in inputs]
+            output = self.output_slot(name, 0)
+            self.add(element(self.elements[name], slots, output), node, slots, (output,))
         elif op_name == "NoOp" and (self.flow is None or not self.flow.contexts[name]):
             pass  # it is there for the order of others
         elif op_name == "Identity" and (self.passes_reference(node) or self.passes_value(node)):
@@ -336,11 +348,13 @@ class NodeCompiler:
 
     def broadcast_sum(self, node: NodeDef) -> None:
         """A Reshape that stands for the gradient of an operand that was broadcast."""
-        kernel = self.bind(self.ops["Sum"], self.index.nodes[self.sums[node.name]], 2)
+        found = self.sums[node.name]
+        kernel = self.bind(self.ops["Sum"], self.index.nodes[found.total], 2)
         assert isinstance(kernel, registry.Prepared)
         grad, like = (self.value_slot(source, node) for source in self.work.inputs[node.name])
         output = self.output_slot(node.name, 0)
-        self.add(broadcast_sum(kernel.kernel, grad, like, output), node, (grad, like), (output,))
+        step = broadcast_sum(kernel.kernel, grad, like, output, by_shape=found.by_shape)
+        self.add(step, node, (grad, like), (output,))
 
     def kernel_node(self, node: NodeDef, op: Op) -> None:
         """A node that its op's kernel computes: now where all is known, else by a step."""

@@ -68,8 +68,9 @@ class Plan:
         "_feed_slots",
         "_fetch_slots",
         "_fetches",
+        "_in_order",
         "_places",
-        "_result_slots",
+        "_results",
         "_shared",
         "_steps",
         "_template",
@@ -114,7 +115,9 @@ class Plan:
         self._feed_slots = tuple(feed_slots)
         self._fetches = tuple(fetches)
         self._fetch_slots = tuple(fetch_slots)
-        self._result_slots = tuple(slot for slot in fetch_slots if slot is not None)
+        self._results = _values_of([slot for slot in fetch_slots if slot is not None])
+        # A function's arguments are put into its frame in one go where their slots are the first ones.
+        self._in_order = self._feed_slots == tuple(range(1, len(feed_slots) + 1))
         # A fetch may come out as the very array of a constant, a variable or a feed (by an Identity, say).
         arrays = (s for s in constant_slots if isinstance(template[s], np.ndarray) and template[s].ndim)
         shared = (*(r.slot for r in reads), *feed_slots, *arrays)
@@ -150,17 +153,21 @@ class Plan:
             self._go(frame)
         return [self._result(frame, slot) for slot in self._fetch_slots]
 
-    def call(self, arguments: Sequence[Any], state: RunState) -> list[Any]:
+    def call(self, arguments: Sequence[Any], state: RunState) -> Sequence[Any]:
         """Runs it as the body of a function: values go in and come out as they are.
 
         It is called inside a run, by a node; its variables are read where the body reads them.
         """
         frame: Frame = self._template.copy()
         frame[STATE_SLOT] = state
-        for slot, value in zip(self._feed_slots, arguments, strict=True):
-            frame[slot] = value
+        count = len(self._feed_slots)
+        if self._in_order and len(arguments) == count:
+            frame[1 : count + 1] = arguments
+        else:
+            for slot, value in zip(self._feed_slots, arguments, strict=True):
+                frame[slot] = value
         self._go(frame)
-        return [frame[slot] for slot in self._result_slots]
+        return self._results(frame)
 
     def _go(self, frame: Frame) -> None:
         step: Step | None = None
@@ -246,6 +253,13 @@ class Plan:
             return OpError(f"a run failed: {text}")
         shown = ", ".join(_describe(frame[i]) for i in place.inputs if i != STATE_SLOT)
         return OpError(f"node {place.name!r} ({place.op}) failed: {text}; its inputs: {shown or 'none'}")
+
+
+def _values_of(slots: Sequence[int]) -> Callable[[Frame], Sequence[Any]]:
+    """A function that gives the values of some slots of a frame."""
+    if len(slots) > 1:
+        return itemgetter(*slots)
+    return lambda frame: [frame[slot] for slot in slots]
 
 
 def uninitialized(names: Any) -> UninitializedError:

@@ -5,12 +5,14 @@ that `x` was broadcast along, and given its shape again:
 
     Reshape(Sum(grad, BroadcastGradientArgs(Shape(x), Shape(y))), Shape(x))
 
-Mostly nothing was broadcast, and it is `grad` itself. A third of a small training graph is made of these.
+Mostly nothing was broadcast, and it is `grad` itself. A third of a small training graph is made of these. In the
+gradient of a loop, the shapes are what the loop has kept of each iteration.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 from graphrack.engines.interpreter.plan import Fetch
 from graphrack.engines.interpreter.steps import Frame, Step
@@ -20,8 +22,26 @@ from graphrack.ops.registry import Kernel
 Tensor = tuple[str, int]
 
 
-def find_broadcast_sums(work: Needed, fed: Collection[Tensor]) -> dict[str, str]:
-    """The Reshapes that end such a gradient, and the Sum of each; makes them take `grad` and `x` alone."""
+class BroadcastSum(NamedTuple):
+    """What a Reshape stands for that ends such a gradient.
+
+    Attributes:
+        total: the name of its Sum.
+        by_shape: whether it takes the shape that it is to have, and not a value that has this shape.
+    """
+
+    total: str
+    by_shape: bool
+
+
+def find_broadcast_sums(
+    work: Needed, fed: Collection[Tensor], place: Callable[[str], object] | None
+) -> dict[str, BroadcastSum]:
+    """The Reshapes that end such a gradient; makes them take `grad`, and `x` or its shape, alone.
+
+    Attributes:
+        place: where nodes are that may be taken together, None for those that may be with no other; None where all may.
+    """
     nodes = {node.name: node for node in work.order}
 
     def inputs_of(tensor: Tensor, op: str, count: int) -> list[Tensor] | None:
@@ -37,13 +57,21 @@ def find_broadcast_sums(work: Needed, fed: Collection[Tensor]) -> dict[str, str]
         inputs = work.inputs[node.name]
         if node.op != "Reshape" or len(inputs) != 2:
             continue
-        total, shape = inputs_of(inputs[0], "Sum", 2), inputs_of(inputs[1], "Shape", 1)
-        if total is None or shape is None:
+        total = inputs_of(inputs[0], "Sum", 2)
+        if total is None:
             continue
         shapes = inputs_of(total[1], "BroadcastGradientArgs", 2)
-        if shapes is not None and total[1][1] < 2 and shapes[total[1][1]] == inputs[1]:
-            found[node.name] = inputs[0][0]
-            work.inputs[node.name] = [total[0], shape[0]]
+        if shapes is None or total[1][1] > 1 or shapes[total[1][1]] != inputs[1]:
+            continue
+        if place is not None:
+            places = {place(node.name), place(inputs[0][0]), place(total[1][0])}
+            if len(places) > 1 or None in places:
+                continue
+        shape = inputs_of(inputs[1], "Shape", 1)
+        if shape is not None and place is not None and place(inputs[1][0]) != place(node.name):
+            shape = None
+        found[node.name] = BroadcastSum(inputs[0][0], shape is None)
+        work.inputs[node.name] = [total[0], inputs[1] if shape is None else shape[0]]
     return found
 
 
@@ -64,20 +92,26 @@ def without_unneeded(work: Needed, fetches: Sequence[Fetch], fed: Collection[Ten
     return result
 
 
-def broadcast_sum(total: Kernel, grad: int, like: int, output: int) -> Step:
+def broadcast_sum(total: Kernel, grad: int, like: int, output: int, *, by_shape: bool) -> Step:
     """A step that sums a gradient over the axes that another value was broadcast along.
 
     Attributes:
         total: sums over a tuple of axes, which it may keep or not.
         grad, like, output: slots of the gradient, of the value whose shape the result gets, and of the result.
+        by_shape: whether `like` is that shape itself.
     """
+
+    def summed(value: Any, shape: tuple[int, ...]) -> Any:
+        lead = value.ndim - len(shape)
+        axes = [i for i in range(value.ndim) if i < lead or (shape[i - lead] == 1 != value.shape[i])]
+        return total(value, tuple(axes)).reshape(shape)
 
     def step(frame: Frame) -> None:
         value, shape = frame[grad], frame[like].shape
-        if value.shape != shape:
-            lead = value.ndim - len(shape)
-            axes = [i for i in range(value.ndim) if i < lead or (shape[i - lead] == 1 != value.shape[i])]
-            value = total(value, tuple(axes)).reshape(shape)
-        frame[output] = value
+        frame[output] = value if value.shape == shape else summed(value, shape)
 
-    return step
+    def step_by_shape(frame: Frame) -> None:
+        value, shape = frame[grad], tuple(frame[like].tolist())
+        frame[output] = value if value.shape == shape else summed(value, shape)
+
+    return step_by_shape if by_shape else step

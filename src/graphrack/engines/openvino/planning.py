@@ -64,6 +64,12 @@ class Clusters:
             if not isinstance(item, NodeDef) or item.name in done:
                 continue
             context = flow.contexts[item.name] if flow is not None else frozenset()
+            if item.name in compiler.sums:
+                self.why_not[item.name] = "it sums a gradient over what was broadcast"
+                continue
+            if item.name in compiler.elements:
+                self.why_not[item.name] = "it takes an element at a number that is computed"
+                continue
             if not self._candidates.takes(item):
                 continue
             if context and (item.op == "Identity" or item.name in compiler.waited_for):
