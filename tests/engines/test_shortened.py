@@ -141,3 +141,47 @@ def test_an_element_in_a_branch_is_taken_only_where_all_that_it_waits_for_is(tmp
         for at in (0, 1, 2):
             fed = {"i:0": np.int32(at), "x:0": np.array([3, 4, 5], np.float32)}
             assert model.run("chosen:0", fed) == sess.run("chosen:0", fed) == (at + 3 if at else -1)
+
+
+@pytest.mark.parametrize("optimizer", ["Adagrad", "Ftrl", "Momentum", "RMSProp"])
+@pytest.mark.parametrize("resource", [False, True])
+def test_rows_looked_up_once_or_several_times_are_trained_as_by_tensorflow(
+    optimizer: str, resource: bool, tmp_path: Path
+) -> None:
+    with session() as sess, tf.variable_scope("", use_resource=resource):
+        table = tf.get_variable("table", initializer=np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3))
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, ids)))
+        extra = {"momentum": 0.9} if optimizer == "Momentum" else {}
+        train = getattr(tf.train, f"{optimizer}Optimizer")(0.1, **extra).minimize(loss, name="train")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "m"))
+        model = gr.load(tmp_path / "m", engine="numpy")
+        (unique,) = [op.outputs[0].name for op in sess.graph.get_operations() if op.type == "Unique"]
+        for looked_up in ([1, 4, 6], [5, 5, 0, 5], [], list(range(8)) * 20, [7]):
+            found = model.run([unique, "train"], {"ids": looked_up})[0]
+            assert found.tolist() == list(dict.fromkeys(looked_up))
+            model.run("train", {"ids": looked_up})
+            for _ in range(2):
+                sess.run(train, {ids: looked_up})
+            np.testing.assert_allclose(model.variables["table"], sess.run(table), rtol=1e-4, atol=1e-6)
+        assert {"Unique", "UnsortedSegmentSum"}.isdisjoint(step.op for step in model.explain("train").steps)
+        with pytest.raises(gr.OpError, match=r"indices\[1\] = 8 is not in \[0, 8\)"):
+            model.run("train", {"ids": [0, 8]})
+
+
+def test_sums_of_rows_that_are_fed_are_taken_as_they_are(tmp_path: Path) -> None:
+    with session() as sess:
+        table = tf.get_variable("table", initializer=np.zeros((4, 1), np.float32))
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        loss = tf.reduce_sum(tf.nn.embedding_lookup(table, ids))
+        tf.train.AdagradOptimizer(1.0, initial_accumulator_value=1.0).minimize(loss, name="train")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "m"))
+        (sums,) = [op.outputs[0].name for op in sess.graph.get_operations() if op.type == "UnsortedSegmentSum"]
+        feeds = {"ids:0": [1, 1], sums: np.array([[3.0]], np.float32)}
+        model = gr.load(tmp_path / "m", engine="numpy")
+        model.run("train", feeds)
+        sess.run("train", feeds)
+        np.testing.assert_allclose(model.variables["table"], sess.run(table), rtol=1e-6)
+        assert model.variables["table"][1] < -0.9

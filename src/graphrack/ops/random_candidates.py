@@ -101,9 +101,10 @@ class _LogUniform:
         self._log_range = math.log1p(range_max)
 
     def draw(self, words: Iterator[int]) -> Iterator[int]:
-        log_range, limit = self._log_range, self.range_max
+        log_range, limit, count = self._log_range, self.range_max, 32
         while True:
-            part = np.array(list(itertools.islice(words, 128)), np.uint32)
+            part = np.array(list(itertools.islice(words, count)), np.uint32)
+            count = 128  # who wants many has them in few calls
             numbers = np.exp(double_of(part[0::2], part[1::2]) * log_range).astype(np.int64) - 1
             yield from (numbers % limit).tolist()
 

@@ -142,10 +142,10 @@ def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
             return handles[0]  # type: ignore[no-any-return]
         del values
         out = [state.copy(handle, indices) for handle in handles]
+        before, after = inputs[:place], inputs[place + 2 :]
         for wave in waves(indices):
             rows = indices[wave]
-            before, after = inputs[:place], inputs[place + 2 :]
-            results = update(*[whole[rows] for whole in out], *before, grad[wave], *after)
+            results = update(*[whole.take(rows, 0) for whole in out], *before, grad[wave], *after)
             for whole, result in zip(out, results, strict=True):
                 whole[rows] = result
         for handle, whole in zip(handles, out, strict=True):

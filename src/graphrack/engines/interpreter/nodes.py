@@ -16,6 +16,7 @@ from graphrack.engines.interpreter.elements import Element, element, find_elemen
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.order import Item
 from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops, unfed_placeholders
+from graphrack.engines.interpreter.rows import find_summed_rows, summing_rows
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import BroadcastSum, broadcast_sum, find_broadcast_sums, without_unneeded
 from graphrack.errors import GraphError, GraphrackError
@@ -58,6 +59,7 @@ class NodeCompiler:
         references: of slots that hold a TF1 variable's reference, the variable.
         sums: Reshapes that stand for the gradient of an operand that was broadcast.
         elements: StridedSlices that take an element, or a row, at numbers.
+        summed_rows: nodes of optimizers that sum gradients of one row first, each with the input that these are.
         facts: slots whose values follow from the shapes of others, and are the same arrays while these are the same.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
         fills: the slots that steps fill.
@@ -103,6 +105,7 @@ class NodeCompiler:
         if any(node.op in control_flow.CONTROL_FLOW for node in self.work.order):
             self.flow = ControlFlow(self.work, self.fed)
         self.sums: dict[str, BroadcastSum] = {}
+        self.summed_rows: dict[str, int] = {}
         self.elements: dict[str, Element] = {}
         self.find_used()
         self.waited_for = {name for waited in self.work.controls.values() for name in waited}
@@ -118,7 +121,9 @@ class NodeCompiler:
         self.sums = find_broadcast_sums(self.work, self.fed, None if flow is None else flow.place)
         may = (lambda node, inputs: True) if flow is None else flow.is_as_before
         self.elements = find_elements(self.work, self.fed, self.index.constant, may)
-        if self.sums or self.elements:
+        if flow is None:
+            self.summed_rows = find_summed_rows(self.work, self.fed, self.index.constant)
+        if self.sums or self.elements or self.summed_rows:
             self.work = without_unneeded(self.work, self.fetches, self.fed)
             if self.flow is not None:
                 self.flow = ControlFlow(self.work, self.fed)
@@ -364,6 +369,8 @@ class NodeCompiler:
             for i, source in enumerate(inputs)
         ]
         kernel = self.bind(op, node, len(inputs))
+        if name in self.summed_rows:
+            kernel = summing_rows(kernel, self.summed_rows[name] + 1)  # the run's state comes first
         if isinstance(kernel, np.ufunc) and len(slots) != kernel.nin:  # it would take one more for where to write to
             raise GraphError(
                 f"node {name!r} ({op.name}) has {len(slots)} inputs; {kernel.nin} were expected: the graph is damaged"

@@ -128,8 +128,6 @@ class Changes:
         It is the value itself where this run has made it and nobody has taken it since.
         """
         value: Array = values[key]
-        if value.nbytes < LEAST_BYTES or not value.ndim:
-            return value.copy()
         change = self._changes.get(key)
         if change is not None and change.array is value:
             del value

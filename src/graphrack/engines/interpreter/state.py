@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from graphrack.engines.interpreter import spares
 from graphrack.engines.interpreter.plan import uninitialized
 from graphrack.engines.interpreter.spares import Changes, Spare
 from graphrack.errors import PermissionDenied
@@ -155,7 +156,10 @@ class Run:
 
     def copy(self, handle: Handle, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """A copy of a variable's value, for an op to change in these rows and write."""
-        self.read(handle)
+        value = self.read(handle)
+        if value.nbytes < spares.LEAST_BYTES:
+            return value.copy()
+        del value
         if self.changes is None:
             self.changes = Changes(self._model.spares)
         return self.changes.copy(self.values, handle.key, rows)
