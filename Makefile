@@ -8,8 +8,9 @@ SOURCES := pyproject.toml
 COMPILE := @$(BIN)/python -m compileall -q src
 
 RECORDED := build/recorded
+BY_OPENVINO := build/by_openvino
 
-.PHONY: demo test test-without-tensorflow lint bench protos clean
+.PHONY: demo test test-without-tensorflow test-openvino lint bench protos clean
 
 # The demo needs no TensorFlow; tests and benchmarks do: it is their judge.
 demo: $(VENV)/demo.stamp
@@ -25,6 +26,12 @@ test: $(VENV)/test.stamp
 test-without-tensorflow: $(VENV)/test.stamp
 	test -d $(RECORDED) || GRAPHRACK_RECORD=$(RECORDED) $(BIN)/pytest -n 2 --dist loadfile tests/ops tests/endtoend
 	GRAPHRACK_REPLAY=$(RECORDED) $(BIN)/pytest -n 2 tests/without_tensorflow tests/fixtures
+
+# The same tests with OpenVINO as the engine, whose results are compared with the interpreter's; then what it ran.
+test-openvino: $(VENV)/test.stamp
+	rm -rf $(BY_OPENVINO)
+	GRAPHRACK_BY_OPENVINO=$(BY_OPENVINO) $(BIN)/pytest -n 2 --dist loadfile
+	GRAPHRACK_RAN_BY_OPENVINO=$(BY_OPENVINO) $(BIN)/pytest tests/ran_by_openvino
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
@@ -51,4 +58,4 @@ $(VENV)/%.stamp: $(SOURCES) $(VENV)/venv.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(RECORDED) demo-output benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(RECORDED) $(BY_OPENVINO) demo-output benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
+import by_openvino
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,8 +16,20 @@ settings.register_profile(
 )
 settings.load_profile("graphrack")
 
-# What is replayed where TensorFlow can't be imported has a run of its own: `make test-without-tensorflow`.
-collect_ignore = [] if os.environ.get("GRAPHRACK_REPLAY") else ["without_tensorflow"]
+# What is replayed where TensorFlow can't be imported has a run of its own, `make test-without-tensorflow`; so has what
+# is asserted of all that OpenVINO ran, `make test-openvino`.
+collect_ignore = [
+    *([] if os.environ.get("GRAPHRACK_REPLAY") else ["without_tensorflow"]),
+    *([] if os.environ.get("GRAPHRACK_RAN_BY_OPENVINO") else ["ran_by_openvino"]),
+]
+
+if by_openvino.FOLDER:
+    by_openvino.install()
+
+
+def pytest_sessionfinish() -> None:
+    if by_openvino.FOLDER:
+        by_openvino.tally.save()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,8 @@
 
 With `GRAPHRACK_RECORD=folder`, every case that the tests have TensorFlow judge is appended to a file of that
 folder, one file for each test function: the graph's bytes, what was run in which order with which feeds, and what
-came out. `tests/without_tensorflow` replays them. Nothing here imports TensorFlow.
+came out. `tests/without_tensorflow` replays them. Every case, kept or not, is run by OpenVINO, too, where that is
+asked for (`by_openvino.py`). Nothing here imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import by_openvino
 import numpy as np
 
 FOLDER = os.path.abspath(os.environ["GRAPHRACK_RECORD"]) if "GRAPHRACK_RECORD" in os.environ else ""
@@ -100,6 +102,8 @@ def record(
     Attributes:
         kind: what tells it from others of the test that have the same size (the op's name, say).
     """
+    if by_openvino.FOLDER:
+        by_openvino.agree(graph, runs)
     if not FOLDER:
         return
     dtypes = [sorted((k, _dtype(v)) for k, v in run.feeds.items()) for run in runs]
@@ -112,6 +116,8 @@ def record(
 
 def record_opened(path: Path, **facts: Any) -> None:
     """Keeps the files of a model, a folder or all that its folder has, and what TensorFlow did with it."""
+    if by_openvino.FOLDER:
+        by_openvino.agree_opened(path, facts.get("runs", ()), facts.get("calls", ()), facts.get("restore", ""))
     if FOLDER:
         folder = path if path.is_dir() else path.parent
         buffer = io.BytesIO()

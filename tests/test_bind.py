@@ -42,7 +42,7 @@ def test_any_tensor_may_be_bound_and_what_only_it_needed_goes(dense: tuple[gr.Mo
     product = np.ones((4, 2), np.float32)
     bound = model.bind({"product:0": product})
     wanted = model.run("y", {"product:0": product})
-    np.testing.assert_array_equal(bound.run("y"), wanted)
+    np.testing.assert_allclose(bound.run("y"), wanted, rtol=1e-6)
 
 
 def test_a_new_placeholder_has_its_own_name_dtype_and_shape(dense: tuple[gr.Model, Any]) -> None:

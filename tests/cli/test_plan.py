@@ -11,7 +11,7 @@ from graphrack.explaining import as_json
 
 @pytest.mark.parametrize("path", [CUBIC, CONV, SAVED])
 def test_it_is_what_the_library_explains(path: str) -> None:
-    expected = gr.load(path).explain()
+    expected = gr.load(path, engine="auto").explain()
     assert call("inspect", path, "--plan").out == f"{expected}\n"
     assert call("inspect", path, "--plan", "--json").json == {"path": path, "plan": as_json(expected)}
 

@@ -42,7 +42,7 @@ def test_a_prediction_is_the_library_s(value: str) -> None:
     found = outputs(CUBIC, "--feed", f"x={value}")
     assert list(found) == ["activation_opt"]
     fed = json.loads(value) if value != ".5" else 0.5
-    assert same(found["activation_opt"], gr.load(CUBIC)(x=fed))
+    assert same(found["activation_opt"], gr.load(CUBIC, engine="auto")(x=fed))
 
 
 def test_text_output_has_name_dtype_shape_and_value() -> None:
@@ -54,13 +54,13 @@ def test_text_output_has_name_dtype_shape_and_value() -> None:
 
 def test_fetches_are_tensors_operations_and_keys() -> None:
     found = outputs(CUBIC, "-f", "x=3", "--fetch", "activation_opt:0", "--fetch", "Variable", "--fetch", "Variable_1:0")
-    model = gr.load(CUBIC)
+    model = gr.load(CUBIC, engine="auto")
     assert list(found) == ["activation_opt:0", "Variable", "Variable_1:0"]
     assert same(found["activation_opt:0"], model(x=3))
     assert same(found["Variable"], model.variables["Variable"])
     array = images()
     by_key = outputs(SAVED, "-f", f"images={array.tolist()}", "--fetch", "probabilities")
-    assert same(by_key["probabilities"], gr.load(SAVED)(images=array))
+    assert same(by_key["probabilities"], gr.load(SAVED, engine="auto")(images=array))
 
 
 def test_an_operation_without_outputs_runs_and_gives_null() -> None:
@@ -85,7 +85,7 @@ def test_a_signature_is_chosen(tmp_path: Path) -> None:
     array = images()
     np.save(tmp_path / "a.npy", array)
     found = outputs(SAVED, "-s", "classify", "-f", f"images=@{tmp_path / 'a.npy'}")
-    expected = gr.load(SAVED)(images=array, signature="classify")
+    expected = gr.load(SAVED, engine="auto")(images=array, signature="classify")
     assert same(found["class"], expected["class"])
     assert same(found["score"], expected["score"])
     one = outputs(SAVED, "-s", "classify", "-f", f"images=@{tmp_path / 'a.npy'}", "--fetch", "score")
@@ -97,7 +97,7 @@ def test_a_signature_is_chosen(tmp_path: Path) -> None:
 
 def test_feeds_from_files(tmp_path: Path) -> None:
     array = images()
-    expected = gr.load(SAVED)(images=array)
+    expected = gr.load(SAVED, engine="auto")(images=array)
     np.save(tmp_path / "a.npy", array)
     np.savez(tmp_path / "one.npz", anything=array)
     np.savez_compressed(tmp_path / "two.npz", **{"a": array[:1], "b": array, "model/x:0": array})
@@ -221,7 +221,7 @@ def test_several_models_give_results_by_name() -> None:
     assert list(models) == ["new", "old"]
     for name, path in paths.items():
         assert models[name]["path"] == path
-        assert same(models[name]["outputs"]["activation_opt"], gr.load(path)(x=[1, 50]))
+        assert same(models[name]["outputs"]["activation_opt"], gr.load(path, engine="auto")(x=[1, 50]))
     text = call("run", *(f"{n}={p}" for n, p in paths.items()), "-f", "x=1").out
     assert text.startswith("new\n  activation_opt  float32 scalar\n")
     assert "\nold\n" in text
@@ -257,21 +257,21 @@ def test_one_failing_model_does_not_keep_the_others_from_running(tmp_path: Path)
 
 def test_values_from_another_checkpoint() -> None:
     found = outputs(CUBIC + ".meta", "-c", CUBIC + "-20000", "-f", "x=50")["activation_opt"]
-    assert same(found, gr.load(CUBIC + "-20000")(x=50))
-    assert not same(found, gr.load(CUBIC)(x=50))
+    assert same(found, gr.load(CUBIC + "-20000", engine="auto")(x=50))
+    assert not same(found, gr.load(CUBIC, engine="auto")(x=50))
 
 
 def test_results_are_written_by_name(tmp_path: Path) -> None:
     array = images()
     np.save(tmp_path / "a.npy", array)
     feed = ("-f", f"images=@{tmp_path / 'a.npy'}")
-    expected = gr.load(SAVED)(images=array, signature="classify")
+    expected = gr.load(SAVED, engine="auto")(images=array, signature="classify")
     call("run", SAVED, "-s", "classify", *feed, "-o", tmp_path / "o.npz")
     with np.load(tmp_path / "o.npz") as found:
         assert {k: found[k].tolist() for k in found.files} == {k: v.tolist() for k, v in expected.items()}
     outcome = call("run", SAVED, *feed, "-o", tmp_path / "o.npy")
     assert "written to" in outcome.out
-    assert np.array_equal(np.load(tmp_path / "o.npy"), gr.load(SAVED)(images=array))
+    assert np.array_equal(np.load(tmp_path / "o.npy"), gr.load(SAVED, engine="auto")(images=array))
     call("run", f"a={SAVED}", f"b={SAVED}", *feed, "-o", tmp_path / "two.npz")
     with np.load(tmp_path / "two.npz") as found:
         assert found.files == ["a/probabilities", "b/probabilities"]

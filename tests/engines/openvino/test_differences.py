@@ -12,6 +12,7 @@ import tensorflow.compat.v1 as tf
 from engines.openvino.running import clusters, compare, states
 
 import graphrack as gr
+from graphrack.engines.openvino import planning
 
 RNG = np.random.default_rng(0)
 R = tf.raw_ops
@@ -79,6 +80,33 @@ def test_masks_of_a_strided_slice_reach_no_further_than_its_dimensions(mask: str
         return tf.nn.relu(sliced)
 
     compare(build, RNG.normal(size=(6, 4, 2)).astype(np.float32), rtol=0, atol=0)
+
+
+def test_a_fed_output_takes_the_place_of_the_clusters_own(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+        parts = tf.split(tf.nn.relu(tf.placeholder(tf.float32, [6], name="x")), 3, name="parts")
+        tf.add_n(parts, name="sum")
+        feeds = {"x:0": np.arange(6.0), "parts:1": [100.0, 200.0]}
+        expected = session.run("sum:0", feeds)
+        (tmp_path / "g.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    model = gr.load(tmp_path / "g.pb", engine="openvino")
+    np.testing.assert_array_equal(model.run("sum", feeds), expected)
+    assert model.explain("sum", feeds).outside["parts"] == "an output of it is fed"
+
+
+def test_what_would_take_too_long_to_compile_is_left_to_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(planning, "_MOST_NODES", 3)
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [2], name="x")
+        tf.exp(tf.nn.relu(tf.abs(x)), name="three")
+        tf.square(tf.exp(tf.nn.elu(-x)), name="four")
+    (tmp_path / "g.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    model = gr.load(tmp_path / "g.pb", engine="openvino")
+    assert [len(cluster.nodes) for cluster in model.explain("three").clusters] == [3]
+    assert set(model.explain("four").outside.values()) == {"too much hangs together there to compile it"}
+    np.testing.assert_allclose(model.run("four", {"x": [-0.5, -1.0]}), np.exp([1.0, 2.0]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1, 5, 80])

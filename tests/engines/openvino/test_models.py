@@ -59,7 +59,7 @@ def parts(model: gr.Model) -> list[Any]:
 
 
 def test_the_first_answer_is_the_interpreters_and_openvinos_come_by_themselves(paths: list[Path]) -> None:
-    model, slow = gr.load(paths[0]), gr.load(paths[0], engine="numpy")
+    model, slow = (gr.load(paths[0], engine=engine) for engine in ("auto", "numpy"))
     expected = slow.run("out", {"x": IMAGE})
     np.testing.assert_array_equal(model.run("out", {"x": IMAGE}), expected)
     end = time.monotonic() + 60
@@ -70,7 +70,7 @@ def test_the_first_answer_is_the_interpreters_and_openvinos_come_by_themselves(p
 
 
 def test_a_warm_model_answers_by_openvino_from_the_first_run_on_however_it_is_called(paths: list[Path]) -> None:
-    model, slow = gr.load(paths[0]), gr.load(paths[0], engine="numpy")
+    model, slow = (gr.load(paths[0], engine=engine) for engine in ("auto", "numpy"))
     model.warmup()
     (part,) = parts(model)
     assert model.stats.runs == 0
@@ -88,7 +88,7 @@ def test_a_warm_model_answers_by_openvino_from_the_first_run_on_however_it_is_ca
 
 
 def test_warming_up_takes_feeds_and_fetches(paths: list[Path]) -> None:
-    model = gr.load(paths[0])
+    model = gr.load(paths[0], engine="auto")
     model.warmup({"x": IMAGE[:, :8, :8]}, "Mean")
     assert len(parts(model)) == 1
     model.warmup(fetches=["Mean:0", "out"])

@@ -177,7 +177,7 @@ def test_auto_leaves_small_things_alone_and_takes_large_ones(tmp_path: Path) -> 
         tf.nn.relu(tf.nn.conv2d(x, tf.constant(normal(3, 3, 16, 32)), [1, 1, 1, 1], "SAME"), name="large")
         tf.add(tf.reduce_sum(x), 1.0, name="light")
     tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
-    model = gr.load(tmp_path / "g.pb")
+    model = gr.load(tmp_path / "g.pb", engine="auto")
     data = normal(1, 96, 96, 16)
     assert not model.explain("light").clusters
     for _ in range(40):

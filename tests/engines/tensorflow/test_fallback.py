@@ -37,7 +37,7 @@ def test_auto_runs_by_tensorflow_what_graphrack_lacks_and_says_so_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert not has_op("DebugGradientIdentity")  # it stands for all that TensorFlow has and graphrack lacks
-    model = gr.load(graph(tmp_path))
+    model = gr.load(graph(tmp_path), engine="auto")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert model.run("z", {"x": 2.0}) == 3  # graphrack alone
@@ -78,7 +78,7 @@ def test_what_nobody_has_is_one_error_that_says_that(tmp_path: Path) -> None:
     nodes = [tf.NodeDef(name="x", op="Placeholder", attr={"dtype": kind}), tf.NodeDef(name="y", op="Brew", input=["x"])]
     (tmp_path / "g.pb").write_bytes(tf.GraphDef(node=nodes).SerializeToString())
     with pytest.raises(gr.UnsupportedOp, match=r"graphrack lacks 1 op.*Brew \('y'\).*TensorFlow lacks ops, too"):
-        gr.load(tmp_path / "g.pb").run("y", {"x": 1.0})
+        gr.load(tmp_path / "g.pb", engine="auto").run("y", {"x": 1.0})
 
 
 def test_what_needs_permission_or_runs_code_is_not_given_to_tensorflow(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ except gr.UnsupportedOp as error:
 
 
 def test_a_model_that_has_fallen_back_is_frozen_and_saved_as_any_other(tmp_path: Path) -> None:
-    model = gr.load(graph(tmp_path))
+    model = gr.load(graph(tmp_path), engine="auto")
     with pytest.warns(gr.FallbackWarning):
         expected = model.run("y", {"x": 2.0})
     with pytest.warns(gr.FallbackWarning):

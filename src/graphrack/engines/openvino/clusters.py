@@ -43,7 +43,8 @@ class Candidates:
         self.why_not: dict[str, str] = {}
         self._work = work
         self._fed = fed
-        self._several = {op for op, output in used if output > 0} | {op for op, _ in fed}
+        self._several = {op for op, output in used if output > 0}
+        self._replaced = {op for op, _ in fed}
         self._constant = constant
         self._known: dict[str, int] = {}
         self._still: set[str] = set()
@@ -71,8 +72,10 @@ class Candidates:
         inputs, found = self._work.inputs[node.name], types(node)
         if not found <= rule.types:
             return "of a data type that isn't given to OpenVINO"
+        if node.name in self._replaced:
+            return "an output of it is fed"
         if node.name in self._several and not rule.outputs:
-            return "an output of it is fed, or another than its first is used"
+            return "another output than its first is used"
 
         def value(i: int) -> Any:
             return self._constant(inputs[i]) if -len(inputs) <= i < len(inputs) else None

@@ -13,6 +13,7 @@ Every op here is compared with TensorFlow over its attributes, shapes and specia
 - ResizeNearestNeighbor with half-pixel centers: other choices at ties.
 - Grouped convolutions (an input of more channels than the filter has).
 - LogSoftmax: with a Transpose behind it, OpenVINO sums along the wrong axis.
+- Select of truths: refused where they are computed in different ways.
 - ReverseV2 along several axes: its conversion has one.
 - Squeeze without dimensions: the result's rank has to be known.
 - Softplus, Log1p: their own kernels lose small results; Softplus is spelled out, see `frontend.py`.
@@ -195,7 +196,7 @@ RULES: dict[str, Rule] = {
     "GatherV2": Rule(_ANY, fixed=(1, 2), check=_plain_gather),
     **dict.fromkeys(("SpaceToDepth", "DepthToSpace"), Rule(check=_channels_last)),
     **dict.fromkeys(("SpaceToBatchND", "BatchToSpaceND"), Rule(fixed=(1, 2))),
-    **dict.fromkeys(("Select", "SelectV2"), Rule(_ANY)),
+    **dict.fromkeys(("Select", "SelectV2"), Rule(_NUMBERS)),
     "Cast": Rule(_ANY, check=_to_float),
     "OneHot": Rule(frozenset((FLOAT, INT32)), fixed=(1, 2, 3)),
     "Range": Rule(frozenset((INT32, INT64)), values=(0, 1, 2), integers="brought"),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Tensor = tuple[str, int]
 
 _ANYTHING = RULES["Identity"].types
+# Compiling takes OpenVINO up to 25 s for 4,000 nodes in a row, and up to four times as long for twice as many.
+_MOST_NODES = 10_000
 
 
 class Clusters:
@@ -80,7 +82,11 @@ class Clusters:
         if not compiler.writes:
             items = [item for item in items if not (isinstance(item, NodeDef) and item.name in done)]
         for cluster in find_clusters(items, compiler.work, compiler.fed, colors):
-            if self._is_worth(cluster):
+            if len(cluster.nodes) > _MOST_NODES:
+                self.why_not.update(
+                    (node.name, "too much hangs together there to compile it") for node in cluster.nodes
+                )
+            elif self._is_worth(cluster):
                 found.append(cluster)
             else:
                 self.why_not.update((node.name, "what hangs together there is too little") for node in cluster.nodes)
