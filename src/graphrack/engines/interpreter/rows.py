@@ -78,7 +78,8 @@ def summing_rows(kernel: Kernel, position: int) -> Kernel:
         position: of the gradients among what it takes; the rows' indices come next.
     """
     find, add = lookup("Unique"), lookup("UnsortedSegmentSum")
-    assert find is not None and add is not None
+    assert find is not None
+    assert add is not None
     unique_of, sum_of = find.bind("", {}, {}), add.bind("", {}, {})
 
     def run(*inputs: Any) -> Any:
