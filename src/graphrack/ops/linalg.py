@@ -50,6 +50,10 @@ def _same_batch(left: tuple[str, Array], right: tuple[str, Array], rows: int) ->
 
 def _check_invertible(matrix: Array) -> None:
     # LAPACK goes on where Eigen's smallest pivot is NaN and the check for zero fails.
+    if matrix.dtype.kind == "f":
+        flat = matrix.reshape(-1)
+        if math.isfinite(flat.dot(flat)):
+            return
     if not np.isfinite(matrix).all():
         raise ValueError(f"the matrix is not invertible: NaN or infinity in its {matrix.shape} numbers")
 

@@ -50,13 +50,21 @@ def Squeeze(*, squeeze_dims: list[int] | None = None) -> Any:
         # Not `squeeze()`: that turns scalars of strings into bare bytes.
         return lambda input: input.reshape([size for size in input.shape if size != 1])
 
+    # The shape of the last call, which most calls have, and what it becomes.
+    last: tuple[Any, Any] = None, None
+
     def squeeze(input: Array) -> Array:
+        nonlocal last
         shape = input.shape
-        drop = {axis_of(axis, len(shape), "squeeze_dims") for axis in squeeze_dims}
-        for axis in drop:
-            if shape[axis] != 1:
-                raise ValueError(f"can only squeeze sizes of 1, dimension {axis} of {shape} is {shape[axis]}")
-        return input.reshape([size for axis, size in enumerate(shape) if axis not in drop])
+        known, left = last
+        if known != shape:
+            drop = {axis_of(axis, len(shape), "squeeze_dims") for axis in squeeze_dims}
+            for axis in drop:
+                if shape[axis] != 1:
+                    raise ValueError(f"can only squeeze sizes of 1, dimension {axis} of {shape} is {shape[axis]}")
+            left = [size for axis, size in enumerate(shape) if axis not in drop]
+            last = shape, left
+        return input.reshape(left)
 
     return squeeze
 

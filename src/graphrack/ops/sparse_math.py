@@ -9,46 +9,63 @@ import numpy as np
 
 from graphrack.ops._arguments import axis_of
 from graphrack.ops._sparse import Sparse, flat, groups, sparse, unflat, vector64
-from graphrack.ops.registry import op
+from graphrack.ops.registry import Kernel, op, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.segment import unsorted
 
 _FEW = 4096
 """Products that are added one after the other: to make a matrix of SciPy's takes as long as 10,000 of them."""
+_REMEMBERED = 1024
+"""Indices that are compared sooner than looked at one by one."""
 
 # ---- With dense tensors ----
 
 
-@op("SparseTensorDenseMatMul")
-def SparseTensorDenseMatMul(
-    a_indices: Array,
-    a_values: Array,
-    a_shape: Array,
-    b: Array,
-    *,
-    adjoint_a: bool = False,
-    adjoint_b: bool = False,
-) -> Array:
-    a = sparse(np.asarray(a_indices, np.int64), a_values, a_shape, "a")
-    if len(a.shape) != 2 or b.ndim != 2:
-        raise ValueError(f"two matrices are needed, got shapes {list(a.shape)} and {list(b.shape)}")
-    if adjoint_b:
-        b = b.conj().T
-    rows, columns = a.indices.T if not adjoint_a else a.indices.T[::-1]
-    shape = a.shape if not adjoint_a else a.shape[::-1]
-    if shape[1] != b.shape[0]:
-        raise ValueError(f"the inner sizes of a {list(shape)} and b {list(b.shape)} must be equal")
-    values = a.values.conj() if adjoint_a else a.values
-    small = b.dtype.itemsize < 4 or b.dtype.kind == "V"  # SciPy has no matrices of half precision
-    if small:
-        values, b = values.astype(np.float32), b.astype(np.float32)
-    if values.size * b.shape[1] <= _FEW:
-        product: Any = unsorted(np.add, values[:, None] * b.take(columns, 0), rows, shape[0], 0)
-    else:
-        from scipy.sparse import coo_matrix
+@specialized("SparseTensorDenseMatMul")
+def SparseTensorDenseMatMul(*, adjoint_a: bool = False, adjoint_b: bool = False) -> Kernel:
+    # A loop mostly multiplies by one matrix again and again: the last one's places, and what they were made of.
+    last: tuple[Any, Any] = None, None
 
-        product = coo_matrix((values, (rows, columns)), shape) @ np.ascontiguousarray(b)
-    return np.asarray(product).astype(a.values.dtype, copy=False)
+    def placed(a_indices: Array, a_values: Array, a_shape: Array) -> tuple[Array, Array, tuple[int, ...]]:
+        """Rows, columns and shape of the first matrix."""
+        nonlocal last
+        asked = None
+        if a_indices.size <= _REMEMBERED:
+            asked = a_indices.tobytes(), a_shape.tobytes(), a_indices.shape, a_values.shape, a_shape.shape
+            known, found = last
+            if known == asked:
+                return found  # type: ignore[no-any-return]
+        a = sparse(np.asarray(a_indices, np.int64), a_values, a_shape, "a")
+        if len(a.shape) != 2:
+            raise ValueError(f"a must be a matrix, got shape {list(a.shape)}")
+        rows, columns = np.array(a.indices.T[::-1] if adjoint_a else a.indices.T)
+        found = rows, columns, a.shape[::-1] if adjoint_a else a.shape
+        if asked is not None:
+            last = asked, found
+        return found
+
+    def product(a_indices: Array, a_values: Array, a_shape: Array, b: Array) -> Array:
+        rows, columns, shape = placed(a_indices, a_values, a_shape)
+        if b.ndim != 2:
+            raise ValueError(f"b must be a matrix, got shape {list(b.shape)}")
+        if adjoint_b:
+            b = b.conj().T
+        if shape[1] != b.shape[0]:
+            raise ValueError(f"the inner sizes of a {list(shape)} and b {list(b.shape)} must be equal")
+        values = a_values.conj() if adjoint_a else a_values
+        if b.dtype.itemsize < 4 or b.dtype.kind == "V":  # SciPy has no matrices of half precision
+            values, b = values.astype(np.float32), b.astype(np.float32)
+        if values.size * b.shape[1] > _FEW:
+            from scipy.sparse import coo_matrix
+
+            found: Any = coo_matrix((values, (rows, columns)), shape) @ np.ascontiguousarray(b)
+        elif b.shape[1] == 1 and values.dtype.kind == "f":
+            found = np.bincount(rows, values * b.reshape(-1).take(columns), shape[0])[:, None]
+        else:
+            found = unsorted(np.add, values[:, None] * b.take(columns, 0), rows, shape[0], 0)
+        return np.asarray(found).astype(a_values.dtype, copy=False)
+
+    return product
 
 
 @op("SparseTensorDenseAdd")

@@ -91,7 +91,8 @@ class TensorArray:
         if index < 0 or (index >= self.size and not self.dynamic):
             raise self._error(f"tried to write to index {index}, but it is not resizable and its size is {self.size}")
         shape = self._checked(index, value)
-        self.size = max(self.size, index + 1)
+        if index >= self.size:
+            self.size = index + 1
         element = self._elements.get(index)
         if element is None:
             self._elements[index] = _Element(value, shape)
@@ -119,7 +120,8 @@ class TensorArray:
 
     def _checked(self, index: int, value: Any) -> tuple[int, ...]:
         """The shape of a value that is to be written."""
-        if getattr(value, "dtype", self._numpy) != self._numpy and self.dtype != VARIANT:
+        dtype = getattr(value, "dtype", self._numpy)
+        if dtype is not self._numpy and dtype != self._numpy and self.dtype != VARIANT:
             raise self._error(
                 f"could not write to index {index}: the value is {from_numpy(value.dtype)}, the array {self.dtype}"
             )
@@ -332,14 +334,15 @@ def TensorArraySize(handle: Any, flow_in: Array) -> Any:
 
 @op("TensorArrayWrite", "TensorArrayWriteV2", "TensorArrayWriteV3", impure=True)
 def TensorArrayWrite(handle: Any, index: Array, value: Any, flow_in: Array) -> Array:
-    _array(handle).write(scalar("index", index), value)
+    array = handle if type(handle) is TensorArray else _array(handle)
+    array.write(scalar("index", index), value)
     return flow_in
 
 
 @specialized("TensorArrayRead", "TensorArrayReadV2", "TensorArrayReadV3", impure=True)
 def TensorArrayRead(*, dtype: DType) -> Any:
     def read(handle: Any, index: Array, flow_in: Array) -> Any:
-        array = _array(handle)
+        array = handle if type(handle) is TensorArray else _array(handle)
         if array.dtype is not dtype:
             array.expect(dtype)
         return array.read(scalar("index", index))

@@ -92,10 +92,11 @@ class ClusterStep:
         self.slots = (*inputs, *weights)
         self.outputs = tuple(outputs)
         self._inference: Inference | None = None
+        self._sizes: tuple[int, ...] = ()  # slots of inputs that hold sizes
         self._costs: dict[Any, Cost | None] = {}
         self._before: Any = None  # what the last run's shapes depended on
         self._missing: ClusterProgram | None = None
-        self._declined: set[tuple[Any, ...]] = set()  # shapes for which the interpreter is as fast
+        self._declined: set[tuple[Any, ...]] = set()  # shapes and sizes for which the interpreter is as fast
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
         self._last: tuple[list[Array], int | None] = ([], 0)
@@ -141,6 +142,7 @@ class ClusterStep:
         if inference is None:
             one = self.interface
             inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights, fluid=self.fluid)
+            self._sizes = tuple([self._inputs[i][0] for i in inference.brought])
         key = (inference.key(arrays), shapes)
         try:
             cost = self._costs[key]
@@ -150,7 +152,7 @@ class ClusterStep:
         new = self._before not in (None, key) and not waiting
         self._before = None if waiting else key  # after a warm-up any shapes are as good
         if cost is None or not (self.eager or self._pays(cost, new)) or not all(map(finite, arrays)):
-            if cost is not None and not self.eager and not self._gains(cost) and not inference.brought:
+            if cost is not None and not self.eager and not self._gains(cost):
                 self._declined.add(self._shapes_of(frame))
             return None
         program = self._program(inference, arrays, weights)
@@ -166,7 +168,8 @@ class ClusterStep:
         return results
 
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
-        return tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
+        shapes = tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
+        return (*shapes, *[np.asarray(frame[slot]).tobytes() for slot in self._sizes]) if self._sizes else shapes
 
     def _check_weights(self, weights: Sequence[Any]) -> int | None:
         """A number for the weights' shapes, which are many; None where OpenVINO can't take them."""
