@@ -15,7 +15,7 @@ from graphrack.ops.gather import GatherNd, GatherV2
 from graphrack.ops.registry import REGISTRY, Kernel, op, specialized
 from graphrack.ops.runtime import Handle, RunState
 from graphrack.ops.slicing import StridedSlice
-from graphrack.ops.training_sparse import check_rows, waves
+from graphrack.ops.training_sparse import are_distinct, check_rows, waves
 
 Array = np.ndarray[Any, Any]
 Combine = Callable[[Array, Array], Array]
@@ -30,6 +30,9 @@ def _by_resource(name: str, kernel: Kernel) -> None:
 
 
 # Rows by index
+
+_FEW = 4096
+"""Elements that are combined one after the other, where rows come twice: putting them in groups takes longer."""
 
 
 def _scatter(combine: Combine | None) -> Kernel:
@@ -51,9 +54,14 @@ def _scatter(combine: Combine | None) -> Kernel:
         rows = indices.reshape(-1)
         out = state.copy(ref, rows)
         several = updates.reshape(rows.size, *row) if updates.ndim == len(expected) and updates.ndim else None
-        for wave in waves(rows):
-            part = updates if several is None else several[wave]
-            out[rows[wave]] = part if combine is None else combine(out[rows[wave]], part)
+        if isinstance(combine, np.ufunc) and several is not None and several.size <= _FEW and not are_distinct(rows):
+            width = several.size // rows.size
+            places = (rows[:, None] * np.intp(width) + np.arange(width)).reshape(-1)
+            combine.at(out.reshape(-1), places, several.reshape(-1))
+        else:
+            for wave in waves(rows):
+                part = updates if several is None else several[wave]
+                out[rows[wave]] = part if combine is None else combine(out[rows[wave]], part)
         state.write(ref, out)
         return ref
 

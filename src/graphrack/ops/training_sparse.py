@@ -23,13 +23,18 @@ _FEW = 100
 """Indices of which a set tells sooner than a sort whether any comes twice."""
 
 
+def are_distinct(indices: Array) -> bool:
+    """Whether a vector of few indices has none twice; of many, nobody looks."""
+    return indices.size <= _FEW and len(set(indices.tolist())) == indices.size
+
+
 def waves(indices: Array) -> Iterator[Array | slice]:
     """Positions of a vector of indices, in groups in which no index comes twice.
 
     An index's first place is in the first group, its second in the second: working group by group is
     working in order, since what happens to one row doesn't depend on other rows.
     """
-    if indices.size <= _FEW and len(set(indices.tolist())) == indices.size:
+    if are_distinct(indices):
         yield slice(None)
         return
     order = np.argsort(indices, kind="stable")

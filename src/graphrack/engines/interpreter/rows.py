@@ -19,11 +19,9 @@ import numpy as np
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.prune import Needed
 from graphrack.ops.registry import Kernel, lookup
+from graphrack.ops.training_sparse import are_distinct
 
 Tensor = tuple[str, int]
-
-_FEW = 100
-"""Indices of which a set tells in no time whether any comes twice."""
 
 
 def find_summed_rows(work: Needed, fed: Collection[Tensor], constant: Callable[[NodeDef], Any]) -> dict[str, int]:
@@ -84,7 +82,7 @@ def summing_rows(kernel: Kernel, position: int) -> Kernel:
 
     def run(*inputs: Any) -> Any:
         rows, indices = inputs[position], inputs[position + 1]
-        if indices.ndim == 1 and indices.size <= _FEW and len(set(indices.tolist())) == indices.size:
+        if indices.ndim == 1 and are_distinct(indices):
             return kernel(*inputs)
         unique, places = unique_of(indices)
         sums = sum_of(rows, places, np.int64(len(unique)))
