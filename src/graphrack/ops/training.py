@@ -72,14 +72,15 @@ def applies(
 def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], others: list[str]) -> None:
     """Raises `ValueError` where slots have other shapes than the variable, or hyperparameters are no scalars."""
     shape = values[0].shape
-    if any(value.shape != shape for value in values):
-        name, value = next((n, v) for n, v in zip(states, values, strict=True) if v.shape != shape)
-        raise ValueError(
-            f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"
-        )
-    for name, value in zip(others, inputs, strict=True):
-        if value.ndim and name != "grad" and name != "indices":
-            raise ValueError(f"{name} must be a scalar, found shape {list(value.shape)}")
+    for value in values:
+        if value.shape != shape:
+            name = states[next(i for i, v in enumerate(values) if v is value)]
+            raise ValueError(
+                f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"
+            )
+    for i, value in enumerate(inputs):
+        if value.ndim and others[i] != "grad" and others[i] != "indices":
+            raise ValueError(f"{others[i]} must be a scalar, found shape {list(value.shape)}")
 
 
 def _dense(update: Update, states: list[str], others: list[str]) -> Kernel:

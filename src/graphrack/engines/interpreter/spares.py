@@ -43,7 +43,7 @@ class Spare:
 
     def is_free(self) -> bool:
         """Whether nobody else holds the array."""
-        return sys.getrefcount(self.array) == _ALONE and _is_own(self.array)
+        return COUNTS_TELL and sys.getrefcount(self.array) == _ALONE and _is_own(self.array)
 
     def brought_up_to_date(self) -> Array:
         """The array, made equal to the value."""
@@ -131,7 +131,7 @@ class Changes:
         change = self._changes.get(key)
         if change is not None and change.array is value:
             del value
-            if sys.getrefcount(change.array) != _ALONE_IN_RUN:
+            if not COUNTS_TELL or sys.getrefcount(change.array) != _ALONE_IN_RUN:
                 change.array = change.array.copy()
         else:
             spare = self._spares.pop(key, None)
