@@ -9,6 +9,7 @@ columns is a strided slice of its flat form: it starts at d or -d * C, with step
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,8 @@ def _to_diagonals(input: Array, k: Array, padding: Any, align: bytes) -> Array:
     rows, columns = _matrices(input)
     band = _band_in(k, rows, columns)
     low, high = band
+    if low == high == 0:
+        return input.diagonal(0, -2, -1)
     packed = () if low == high else (high - low + 1,)
     out = filled((*input.shape[:-2], *packed, _longest(band, rows, columns)), padding, input.dtype)
     for there, place in _diagonals(np.ascontiguousarray(input), band, out, align):
@@ -190,6 +193,9 @@ def _with_diagonals(input: Array, diagonal: Array, k: Array, align: bytes) -> Ar
             f"{input.shape}, got {diagonal.shape}"
         )
     out = input.copy()
+    if low == high == 0:
+        out.reshape(*input.shape[:-2], rows * columns)[..., :: columns + 1][..., : diagonal.shape[-1]] = diagonal
+        return out
     for there, given in _diagonals(out, band, diagonal, align):
         there[...] = given
     return out
@@ -220,7 +226,19 @@ def MatrixBandPart(input: Array, num_lower: Array, num_upper: Array) -> Array:
             f"num_lower must be at most {rows} and num_upper at most {columns} for an input of shape "
             f"{input.shape}, got {lower} and {upper}"
         )
+    inside = (_inside_few if rows * columns <= _FEW else _inside)(rows, columns, lower, upper)
+    return np.where(inside, input, blank(input.dtype))
+
+
+_FEW = 4096  # elements of matrices whose masks are kept
+
+
+def _inside(rows: int, columns: int, lower: int, upper: int) -> Array:
+    """Which elements lie in a band."""
     inside = np.tri(rows, columns, columns if upper < 0 else upper, bool)
     if lower >= 0:
         inside &= ~np.tri(rows, columns, -lower - 1, bool)
-    return np.where(inside, input, blank(input.dtype))
+    return inside
+
+
+_inside_few = lru_cache(maxsize=32)(_inside)

@@ -8,6 +8,7 @@ as in TensorFlow; rounding may lead to one here and to a tiny number there.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -195,15 +196,23 @@ def triangular_solve(matrix: Array, rhs: Array, *, lower: bool) -> Array:
             row = rhs[..., i, :] - (matrix[..., i, None, known] @ solution[..., known, :])[..., 0, :]
             solution[..., i, :] = row / matrix[..., i, i, None]
         return solution
-    from scipy.linalg import get_blas_funcs
-
-    (solve,) = get_blas_funcs(("trsm",), (matrix, rhs))
+    solve = _trsm(np.result_type(matrix, rhs))
+    if not batch:
+        return np.ascontiguousarray(solve(1, matrix, rhs, lower=lower))
     solution = np.empty((count, *rhs.shape[-2:]), rhs.dtype)
     matrices = np.broadcast_to(matrix, (*batch, *matrix.shape[-2:]))
     sides = np.broadcast_to(rhs, (*batch, *rhs.shape[-2:]))
     for i, where in enumerate(np.ndindex(batch)):
         solution[i] = solve(1, matrices[where], sides[where], lower=lower)
     return solution.reshape((*batch, *rhs.shape[-2:]))
+
+
+@cache
+def _trsm(dtype: np.dtype[Any]) -> Any:
+    """BLAS's function that solves a triangular system."""
+    from scipy.linalg import get_blas_funcs
+
+    return get_blas_funcs(("trsm",), dtype=dtype)[0]
 
 
 def _broadcast_batch(matrix: Array, rhs: Array, rows: int) -> tuple[int, ...]:
