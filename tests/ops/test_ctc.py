@@ -140,10 +140,13 @@ def test_a_batch_item_without_labels_is_refused() -> None:
     )
 
 
-def test_improbable_logits_give_finite_losses() -> None:
+@pytest.mark.parametrize("merge", [False, True], ids=["apart", "merging"])
+@pytest.mark.parametrize("scale", [8, 20, 60])
+def test_improbable_logits_give_finite_losses(scale: int, merge: bool) -> None:
     check(
         "CTCLoss",
-        inputs=logits(2) * 20,
+        inputs=logits(2, dtype=np.float64) * scale,  # TensorFlow's float32 gives infinite losses
+        ctc_merge_repeated=merge,
         labels_indices=INDICES,
         labels_values=np.array([0, 1, 0, 2, 1, 0], np.int32),
         sequence_length=lengths(7, 6, 5),

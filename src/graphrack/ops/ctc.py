@@ -281,11 +281,16 @@ def _loss(
     return loss, gradient
 
 
+_LARGEST = 600.0
+"""Numbers whose exponential, and that of their negative, are far from both ends of float64."""
+
+
 def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], merge: bool) -> tuple[Array, Array]:
     """The losses and gradients of items that all have a step and at most as many labels as steps.
 
     All items go through time together, each with its target padded to the longest: a blank before every label and
-    one after the last, which makes `2 * labels + 1` states.
+    one after the last, which makes `2 * labels + 1` states. The way back is the way there of what is turned round,
+    so that both are gone at once.
     """
     steps, batch, classes = logits.shape
     blank = classes - 1
@@ -294,47 +299,79 @@ def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], m
     wanted = np.full((batch, states), blank)
     for b, target in enumerate(targets):
         wanted[b, 1 : sizes[b] : 2] = target
+    state, step, item = np.arange(states), np.arange(steps)[:, None], np.arange(batch)[:, None]
+    # Where each step's states are in what is turned round, and those of that in this.
+    turned = np.maximum(sizes[:, None] - 1 - state, 0)
+    there = np.maximum(lengths - 1 - step, 0)[:, :, None], item, turned
+    exists = state < sizes[:, None]
+    both = np.concatenate((wanted, wanted[item, turned]))
+    is_label = both != blank
+    may_skip = np.zeros(both.shape, bool)  # to a label from the one before, over the blank between them
+    may_skip[:, 2:] = is_label[:, 2:] & ~((both[:, 2:] == both[:, :-2]) & merge)
+    may_stay = ~is_label | merge
+
     scores = logits - logits.max(axis=2, keepdims=True)
     scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
-    emitted = np.take_along_axis(scores, np.broadcast_to(wanted, (steps, batch, states)), axis=2)
-    exists = np.arange(states) < sizes[:, None]
-    emitted[:, ~exists] = -np.inf
-    is_label = wanted != blank
-    stays = np.where(is_label & (not merge), -np.inf, 0.0)
-    skips = np.full((batch, states), -np.inf)  # from a label to the next, over the blank between them
-    equal = wanted[:, 2:] == wanted[:, :-2]
-    skips[:, 2:] = np.where(is_label[:, 2:] & ~(equal & merge), 0.0, -np.inf)
+    at = np.arange(0, scores.size, classes).reshape(steps, batch, 1) + wanted
+    emitted = scores.take(at)
+    # Every way has the product of these probabilities at least, and there are at most 3 ** steps ways.
+    least = np.where(exists, emitted, 0.0).min(axis=2).sum(axis=0).min()
+    emitted = np.where(exists, emitted, -np.inf)
+    valid = exists & (step < lengths)[:, :, None]
+    if least > 1.1 * steps - _LARGEST:
+        emitted = np.exp(emitted)
+        ways = _products(np.concatenate((emitted, emitted[there] * exists), axis=1), may_stay, may_skip)
+        through = ways[:, :batch] * ways[:, batch:][there]
+        through = np.divide(through, emitted, np.zeros_like(through), where=valid)
+        total = through[0].sum(axis=1)
+        possible = total > 0
+        likelihood = np.log(total, np.full(batch, -np.inf), where=possible)
+        shares = through / np.where(possible, total, 1.0)[:, None]
+    else:
+        mirrored = np.where(exists, emitted[there], -np.inf)
+        ways = _logarithms(np.concatenate((emitted, mirrored), axis=1), may_stay, may_skip)
+        through = np.where(valid, ways[:, :batch] + ways[:, batch:][there] - emitted, -np.inf)
+        likelihood = np.logaddexp.reduce(through[0], axis=1)
+        shares = np.exp(through - np.where(np.isfinite(likelihood), likelihood, np.inf)[:, None])
+    gradient = np.exp(scores)
+    gradient -= np.bincount(at.reshape(-1), shares.reshape(-1), gradient.size).reshape(gradient.shape)
+    gradient[step >= lengths] = 0
+    return -likelihood, gradient
 
-    forward = np.full((steps, batch, states), -np.inf)
-    forward[0, :, :2] = emitted[0, :, :2]
+
+def _products(emitted: Array, may_stay: Array, may_skip: Array) -> Array:
+    """The probability of being in each state at each step, over all ways to it: `[steps, items, states]`.
+
+    Attributes:
+        emitted: the probability of each step's output in each state.
+        may_stay, may_skip: whether a state may follow on itself, and on the one before the last: `[items, states]`.
+    """
+    steps, items, states = emitted.shape
+    found = np.zeros((steps, items, states + 2))  # with two states that nothing is ever in before the first
+    now, one_before, two_before = found[:, :, 2:], found[:, :, 1:-1], found[:, :, :-2]
+    skips, stays = may_skip.astype(np.float64), None if may_stay.all() else may_stay.astype(np.float64)
+    now[0, :, :2] = emitted[0, :, :2]
     for t in range(1, steps):
-        before = forward[t - 1]
+        out, before = now[t], now[t - 1]
+        np.multiply(two_before[t - 1], skips, out)
+        np.add(out, one_before[t - 1], out)
+        np.add(out, before if stays is None else before * stays, out)
+        np.multiply(out, emitted[t], out)
+    return now
+
+
+def _logarithms(emitted: Array, may_stay: Array, may_skip: Array) -> Array:
+    """As `_products`, with logarithms of probabilities."""
+    stays, skips = (np.where(may, 0.0, -np.inf) for may in (may_stay, may_skip))
+    found = np.full(emitted.shape, -np.inf)
+    found[0, :, :2] = emitted[0, :, :2]
+    for t in range(1, len(emitted)):
+        before = found[t - 1]
         total = before + stays
         total[:, 1:] = np.logaddexp(total[:, 1:], before[:, :-1])
         total[:, 2:] = np.logaddexp(total[:, 2:], before[:, :-2] + skips[:, 2:])
-        np.add(total, emitted[t], out=forward[t])
-
-    backward = np.full((steps, batch, states), -np.inf)
-    state, ends = np.arange(states), set(lengths.tolist())
-    final = np.where((state >= sizes[:, None] - 2) & exists, 0.0, -np.inf)
-    for t in range(steps - 1, -1, -1):
-        if t + 1 < steps:
-            after = backward[t + 1] + emitted[t + 1]
-            total = after + stays
-            total[:, :-1] = np.logaddexp(total[:, :-1], after[:, 1:])
-            total[:, :-2] = np.logaddexp(total[:, :-2], after[:, 2:] + skips[:, 2:])
-            backward[t] = total
-        if t + 1 in ends:
-            backward[t] = np.where((lengths == t + 1)[:, None], final, backward[t])
-
-    through = forward + backward
-    likelihood = np.logaddexp.reduce(through[0], axis=1)
-    possible = np.isfinite(likelihood)
-    shares = np.exp(through - np.where(possible, likelihood, np.inf)[:, None])
-    gradient = np.exp(scores)
-    np.subtract.at(gradient, (np.arange(steps)[:, None, None], np.arange(batch)[:, None], wanted), shares)
-    gradient[np.arange(steps)[:, None] >= lengths] = 0
-    return -likelihood, gradient
+        np.add(total, emitted[t], out=found[t])
+    return found
 
 
 @op("CTCLoss", outputs=2)
