@@ -22,6 +22,7 @@ from openvino.frontend.tensorflow.py_tensorflow_frontend import (
 
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.fusions import APART
+from graphrack.engines.openvino.nans import to_keep_nan
 from graphrack.formats.dtypes import DType, from_numpy
 
 # A constant that is shared has to stay as long as the model; small ones are copied.
@@ -134,32 +135,65 @@ def _spelled(part: Part) -> list[Part]:
     return [part]
 
 
+class _Spelling:
+    """The nodes that stand for one: the last has its name."""
+
+    def __init__(self, part: Part):
+        self.parts: list[Part] = []
+        self._name = part.name
+        self._types = {"T": part.attributes["T"]}
+
+    def made(self, op: str, *inputs: Source, last: bool = False, **attributes: Any) -> Source:
+        name = self._name if last else f"{self._name}/{len(self.parts)}"
+        self.parts.append(Part(name, op, {**self._types, **attributes}, inputs))
+        return Source(name, 0)
+
+    def constant(self, value: float) -> Source:
+        self.parts.append(_constant(f"{self._name}/{len(self.parts)}", np.float32(value)))
+        return Source(self.parts[-1].name, 0)
+
+
 def _softplus(part: Part) -> list[Part]:
     """log(1 + exp(x)) = max(x, 0) + log(1 + y), where y = exp(-|x|).
 
     OpenVINO's own kernel is off by 1e-5, far more than small results are, and it takes any log(1 + y) for it. So
     log(1 + y) = 2 artanh(s), where s = y / (2 + y) is 1/3 at most: a polynomial of the square of s.
     """
-    parts: list[Part] = []
-    x, types = part.inputs[0], {"T": part.attributes["T"]}
-
-    def made(op: str, *inputs: Source, name: str = "") -> Source:
-        parts.append(Part(name or f"{part.name}/{len(parts)}", op, types, inputs))
-        return Source(parts[-1].name, 0)
-
-    def constant(value: float) -> Source:
-        parts.append(_constant(f"{part.name}/{len(parts)}", np.float32(value)))
-        return Source(parts[-1].name, 0)
-
+    spelling, (x,) = _Spelling(part), part.inputs
+    made, constant = spelling.made, spelling.constant
     y = made("Exp", made("Neg", made("Abs", x)))
     s = made("RealDiv", y, made("AddV2", y, constant(2.0)))
     square = made("Mul", s, s)
-    *others, last = _artanh_coefficients()
-    sum_ = constant(last)
+    *others, highest = _artanh_coefficients()
+    total = constant(highest)
     for coefficient in reversed(others):
-        sum_ = made("AddV2", made("Mul", sum_, square), constant(coefficient))
-    made("AddV2", made("Relu", x), made("Mul", sum_, s), name=part.name)
-    return parts
+        total = made("AddV2", made("Mul", total, square), constant(coefficient))
+    made("AddV2", made("Relu", x), made("Mul", total, s), last=True)
+    return spelling.parts
+
+
+def _keeping_nan(part: Part) -> list[Part]:
+    """A node of an op that drops NaN, by ops that keep it: comparisons, of which none holds for NaN."""
+    spelling, x, op = _Spelling(part), part.inputs[0], part.op
+    made, constant = spelling.made, spelling.constant
+    if op in ("Relu", "Relu6"):
+        zero = constant(0.0)
+        found = made("SelectV2", made("Less", x, zero), zero, x, last=op == "Relu")
+        if op == "Relu6":
+            six = constant(6.0)
+            made("SelectV2", made("Less", six, found), six, found, last=True)
+    elif op == "Exp":
+        made("SelectV2", made("Equal", x, x), made("Exp", x), x, last=True)
+    elif op in ("Maximum", "Minimum"):
+        y = part.inputs[1]
+        chosen = made("SelectV2", made("Less", *((x, y) if op == "Maximum" else (y, x))), y, x)
+        made("SelectV2", made("Equal", y, y), chosen, y, last=True)
+    else:  # Max and Min, along axes
+        wanted = made(op, *part.inputs, **part.attributes)
+        marks = made("SelectV2", made("Equal", x, x), constant(0.0), constant(1.0))
+        count = made("Sum", marks, part.inputs[1], **part.attributes)
+        made("SelectV2", made("Less", count, constant(0.5)), wanted, constant(np.nan), last=True)
+    return spelling.parts
 
 
 @cache
@@ -185,6 +219,7 @@ def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str,
 
     Its outputs are the program's, each once, in their order; then those of what must not be fused.
     """
+    keeping = to_keep_nan(program.parts, program.constants | dict(weights))
     logged = {part.inputs[0].name for part in program.parts if part.op == "Log"}
 
     def spelled(part: Part) -> list[Part]:
@@ -194,6 +229,8 @@ def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str,
             and any(s.name in program.constants for s in part.inputs)
         ):
             return _subtracted(part, program.constants)
+        if part.name in keeping:
+            return _keeping_nan(part)
         return _spelled(part)
 
     parts = [

@@ -19,7 +19,7 @@ Every op here is compared with TensorFlow over its attributes, shapes and specia
 - Softplus, Log1p: their own kernels lose small results; Softplus is spelled out, see `frontend.py`.
 
 Max, Min, Relu, Relu6, Maximum, Minimum, Exp and MaxPool drop NaN. So values that aren't finite don't get into a
-cluster: the interpreter runs the nodes then, see `step.py`.
+cluster: the interpreter runs the nodes then, see `step.py`. For NaN that arises in a cluster see `nans.py`.
 """
 
 from __future__ import annotations

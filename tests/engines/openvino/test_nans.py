@@ -1,0 +1,86 @@
+"""NaN that arises within a cluster stays NaN, and what can't be NaN is compiled as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from engines.openvino.running import clusters, compare, states
+
+from graphrack.engines.openvino.nans import DROPPING, to_keep_nan
+
+R = tf.raw_ops
+VALUES = np.array([[-1, 0, 1, 2], [0.5, -0.5, 7, -0.0]], np.float32)
+MAKING: dict[str, Callable[[Any], Any]] = {
+    "log": tf.log,
+    "sqrt": tf.sqrt,
+    "rsqrt": tf.math.rsqrt,
+    "division": lambda x: tf.abs(x) / (x + tf.abs(x)),
+    "power": lambda x: tf.pow(x, 0.5),
+    "power of nothing": lambda x: 0.0 * tf.pow(x, -1.0),
+    "reciprocal": lambda x: 0.0 * tf.math.reciprocal(x),
+}
+TAKING: dict[str, Callable[[Any], Any]] = {
+    "Relu": tf.nn.relu,
+    "Relu6": tf.nn.relu6,
+    "Exp": tf.exp,
+    "Maximum": lambda x: [tf.maximum(x, 0.1), tf.maximum(0.1, x), tf.maximum(x, x[:1])],
+    "Minimum": lambda x: [tf.minimum(x, 0.1), tf.minimum(0.1, x), tf.minimum(x[:, :1], x)],
+    "Max": lambda x: [R.Max(input=x, axis=[1], keep_dims=keep) for keep in (False, True)],
+    "Min": lambda x: [R.Min(input=x, axis=[0], keep_dims=keep) for keep in (False, True)],
+}
+
+
+def kept(model: Any) -> set[str]:
+    """Nodes that are spelled so that they keep NaN."""
+    interfaces = [cluster.interface for cluster in clusters(model)]
+    return {name for one in interfaces for name in to_keep_nan(one.parts, one.constants)}
+
+
+def test_every_op_that_drops_nan_is_tried() -> None:
+    assert set(TAKING) == DROPPING
+
+
+@pytest.mark.parametrize("taking", TAKING)
+@pytest.mark.parametrize("making", MAKING)
+def test_it_is_kept(making: str, taking: str) -> None:
+    model = compare(lambda x: TAKING[taking](MAKING[making](x)), VALUES)
+    assert states(model) == ["compiled"]
+    assert kept(model)
+
+
+@pytest.mark.parametrize("taking", TAKING)
+def test_it_is_kept_through_what_lies_between(taking: str) -> None:
+    between: Callable[[Any], Any] = lambda x: tf.matmul(tf.nn.tanh(x), np.eye(4, dtype=np.float32))
+    model = compare(lambda x: TAKING[taking](between(tf.log(x))), VALUES)
+    assert states(model) == ["compiled"]
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: tf.nn.relu(tf.nn.batch_normalization(x, *tf.nn.moments(x, [0]), None, None, 1e-3)),
+        lambda x: tf.exp(x - tf.reduce_max(x, 1, keepdims=True)),
+        lambda x: tf.nn.relu(x / tf.sqrt(tf.maximum(tf.reduce_sum(x * x, 1, keepdims=True), 1e-6))),
+        lambda x: tf.nn.relu(tf.nn.l2_normalize(x, 1)),
+        lambda x: tf.nn.relu(x / 4.0),
+        lambda x: tf.nn.relu(tf.pow(x, 3.0)),
+        lambda x: tf.nn.relu6(x * tf.nn.relu6(x + 3.0) / 6.0),
+        lambda x: tf.nn.relu(tf.nn.softmax(x) - 0.1),
+        lambda x: tf.nn.relu(tf.nn.fused_batch_norm(x[None, None], np.ones(4, "f"), np.ones(4, "f"), np.ones(4, "f"),
+                                                    np.ones(4, "f"), is_training=False)[0]),
+    ],
+    ids=["moments", "softmax by hand", "a bounded root", "l2", "a constant", "a cube", "swish", "softmax", "batch norm"],
+)  # fmt: skip
+def test_what_is_no_nan_by_its_sign_costs_nothing(build: Callable[[Any], Any]) -> None:
+    model = compare(build, VALUES)
+    assert states(model) == ["compiled"]
+    assert not kept(model)
+
+
+def test_comparisons_end_it() -> None:
+    model = compare(lambda x: tf.nn.relu(tf.cast(tf.log(x) > 0.0, tf.float32) - 0.5), VALUES)
+    assert not kept(model)
