@@ -149,7 +149,14 @@ def MulNoNan(*, T: DType) -> Kernel:
 @specialized("DivNoNan")
 def DivNoNan(*, T: DType) -> Kernel:
     zero = T.numpy.type(0)
-    return lambda x, y: np.where(y == zero, zero, x / y)
+    zero_array = np.asarray(zero)  # in less time than a scalar
+
+    def run(x: Array, y: Array) -> Any:
+        if x.__class__ is y.__class__ and not y.ndim:  # of metrics mostly, which are scalars
+            return x / y if y != zero else zero
+        return np.where(y == zero, zero_array, x / y)
+
+    return run
 
 
 def _zero_where_x_is_zero(T: DType, function: Kernel) -> Kernel:

@@ -7,6 +7,7 @@ MurmurHash2's 64-bit form.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from graphrack.formats.dtypes import DType
 from graphrack.ops._sparse import sparse, vector64
-from graphrack.ops.hashing import fingerprint64, siphash
+from graphrack.ops.hashing import REMEMBERED, fingerprint64, siphash
 from graphrack.ops.registry import op
 from graphrack.ops.runtime import Array
 
@@ -29,6 +30,7 @@ Column = Sequence[Sequence[Any]]
 _HASHED_BYTES = 4
 
 
+@lru_cache(maxsize=REMEMBERED)
 def fingerprint_cat64(first: int, second: int) -> int:
     """One hash of two."""
     result = first ^ _MURMUR ^ (_shift_mix(second * _MURMUR & _LOW_64) * _MURMUR & _LOW_64)
@@ -44,7 +46,7 @@ def _sparse_column(indices: Array, values: Array, shape: Array, number: int) -> 
     tensor = sparse(indices, values, shape, f"sparse input {number}")
     if len(tensor.shape) != 2:
         raise ValueError(f"sparse input {number} must be a matrix, got shape {list(tensor.shape)}")
-    ends = np.searchsorted(tensor.indices[:, 0], np.arange(tensor.shape[0] + 1)).tolist()
+    ends = tensor.indices[:, 0].searchsorted(np.arange(tensor.shape[0] + 1)).tolist()
     listed = tensor.values.tolist()
     return [listed[a:b] for a, b in pairwise(ends)]
 
@@ -73,7 +75,7 @@ def _rows(columns: Sequence[Column]) -> list[list[tuple[Any, ...]]]:
 
 def _as_sparse(rows: list[list[Any]], dtype: Any) -> tuple[Array, Array, Array]:
     lengths = [len(row) for row in rows]
-    indices = vector64([n for i, row in enumerate(rows) for j in range(len(row)) for n in (i, j)]).reshape(-1, 2)
+    indices = vector64([n for i, length in enumerate(lengths) for j in range(length) for n in (i, j)]).reshape(-1, 2)
     return (
         indices,
         _array([value for row in rows for value in row], dtype),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from graphrack.ops.registry import op, specialized
 from graphrack.ops.runtime import Array
 
 _MASK = (1 << 64) - 1
+
+REMEMBERED = 1 << 14
+"""Hashes of short strings, and of pairs, that are kept: the values of a feature come again and again."""
 
 # ---- FarmHash's Fingerprint64 ----
 
@@ -51,9 +55,12 @@ def _weak(data: bytes, at: int, a: int, b: int) -> tuple[int, int]:
 
 def fingerprint64(data: bytes) -> int:
     """FarmHash's Fingerprint64: 64 bits, the same on every machine and for ever."""
+    return _long_fingerprint(data) if len(data) > 64 else _short_fingerprint(data)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _short_fingerprint(data: bytes) -> int:
     size = len(data)
-    if size > 64:
-        return _long_fingerprint(data)
 
     def word(at: int) -> int:
         return _fetch64(data, at)[0]  # type: ignore[no-any-return]

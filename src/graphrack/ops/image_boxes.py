@@ -126,8 +126,11 @@ def _suppressed(overlap: Overlap, scores: Array, most: int, threshold: Any, leas
 
     Candidates are compared with what is kept, and then among themselves, many at a time.
     """
-    candidates = np.flatnonzero(scores > least_score)
-    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+    candidates: Array = (scores > least_score).nonzero()[0]
+    if candidates.size > 1:
+        candidates = candidates.take((-scores.take(candidates)).argsort(kind="stable"))
+    elif most:
+        return candidates.astype(np.int32)
     kept: list[int] = []
     for start in range(0, candidates.size, _AT_A_TIME):
         block = candidates[start : start + _AT_A_TIME]
@@ -329,8 +332,10 @@ def CombinedNonMaxSuppression(*, pad_per_class: bool = False, clip_boxes: bool =
         for i in range(batch):
             found: list[tuple[Array, Array, Array]] = []
             for c in range(classes):
-                own = boxes[i, :, c if boxes.shape[2] > 1 else 0]
-                kept = _suppressed(_overlap_of(own), scores[i, :, c], per_class, threshold, least)
+                if not c or boxes.shape[2] > 1:
+                    own = boxes[i, :, c]
+                    overlap = _overlap_of(own)
+                kept = _suppressed(overlap, scores[i, :, c], per_class, threshold, least)
                 found.append((own[kept], scores[i, kept, c], np.full(kept.size, c, np.float32)))
             if not found:
                 continue

@@ -43,6 +43,7 @@ def _reduce(ufunc: np.ufunc, data: Array, ids: Array, out: Array) -> None:
     out[ids[starts]] = ufunc.reduceat(data, starts, 0, data.dtype)
 
 
+_FEW_IDS = 64
 _AS_ROWS = 1 << 8
 """Elements that are added to others row by row: NumPy is quicker with single ones, but has to be told which."""
 
@@ -59,7 +60,7 @@ def reduce_at(ufunc: np.ufunc, out: Array, ids: Array, rows: Array) -> None:
 
 def is_sorted(ids: Array) -> bool:
     """Whether no number of a vector is less than the one before it."""
-    if ids.size <= 64:  # Python is quicker
+    if ids.size <= _FEW_IDS:  # Python is quicker
         listed = ids.tolist()
         return bool(listed == sorted(listed))
     return not np.less(ids[1:], ids[:-1]).any()
@@ -164,6 +165,9 @@ def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, ident
         raise ValueError(f"data's shape {data.shape} must start with that of segment_ids, {segment_ids.shape}")
     if count < 0:
         raise ValueError(f"num_segments must be at least 0, got {count}")
+    few = ufunc is np.add and rank == 1 and segment_ids.size == count <= _FEW_IDS
+    if few and segment_ids.tolist() == list(range(count)):  # gradients of rows of which none was looked up twice
+        return data
     shape = (count, *data.shape[rank:])
     out = np.full(shape, identity, data.dtype) if identity else np.zeros(shape, data.dtype)
     ids = segment_ids.reshape(-1)
@@ -234,12 +238,16 @@ def _sparse(scale: Callable[[Array], Array] | None, given: bool) -> Kernel:
 
     def total(data: Array, indices: Array, segment_ids: Array, count: int) -> Array:
         out = np.zeros((count, *data.shape[1:]), data.dtype)
-        step = max(GATHERED // max(math.prod(data.shape[1:]), 1), 1)
-        for first in range(0, indices.size, step):
-            ids = segment_ids[first : first + step]
-            starts = _starts(ids)
-            rows = data[indices[first : first + step]]
-            out[ids[starts]] += np.add.reduceat(rows, starts, 0, data.dtype)
+        width = math.prod(data.shape[1:])
+        if indices.size * width <= _AS_ROWS:
+            reduce_at(np.add, out, segment_ids, data.take(indices, 0))
+        else:
+            step = max(GATHERED // max(width, 1), 1)
+            for first in range(0, indices.size, step):
+                ids = segment_ids[first : first + step]
+                starts = _starts(ids)
+                rows = data[indices[first : first + step]]
+                out[ids[starts]] += np.add.reduceat(rows, starts, 0, data.dtype)
         if scale is not None:
             out /= scale(_counts(segment_ids, count, data)).astype(data.dtype)
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,13 +35,25 @@ def _of_sparse(tensor: Sparse, name: str, validate: bool) -> tuple[Groups, tuple
     if len(tensor.shape) < 2:
         raise ValueError(f"{name} must be of rank 2 at least, got shape {list(tensor.shape)}")
     lead = tensor.shape[:-1]
-    numbers = flat(tensor.indices, tensor.shape)
-    if validate and not is_sorted(numbers):
+    if validate and not _in_order(tensor):
         raise ValueError(f"{name} has indices that are not in row-major order")
     found: Groups = {}
-    for group, value in zip(flat(tensor.indices[:, :-1], lead).tolist(), tensor.values.tolist(), strict=True):
+    groups = tensor.indices[:, 0] if len(lead) == 1 else flat(tensor.indices[:, :-1], lead)
+    for group, value in zip(groups.tolist(), tensor.values.tolist(), strict=True):
         found.setdefault(group, set()).add(value)
     return found, lead
+
+
+def _in_order(tensor: Sparse) -> bool:
+    """Whether indices are in row-major order."""
+    if len(tensor.values) > _FEW:
+        return is_sorted(flat(tensor.indices, tensor.shape))
+    listed = tensor.indices.tolist()
+    return bool(listed == sorted(listed))
+
+
+_FEW = 64
+"""Indices that Python puts in order sooner than NumPy."""
 
 
 def _combined(
@@ -63,13 +76,17 @@ def _combined(
         positions += range(len(found))
         values += found
         longest = max(longest, len(found))
-    lead = unflat(vector64(groups), shape)
-    indices = np.concatenate([lead, vector64(positions)[:, None]], axis=1)
+    if len(shape) == 1:
+        indices = np.array([groups, positions], np.int64).T
+    else:
+        indices = np.concatenate([unflat(vector64(groups), shape), vector64(positions)[:, None]], axis=1)
     return indices, _array(values, dtype), vector64([*shape, longest])
 
 
 def _array(values: Iterable[Any], dtype: Any) -> Array:
     listed = list(values)
+    if dtype.kind in "iu":
+        return np.array(listed, dtype)
     out = np.empty(len(listed), dtype)
     if listed:
         out[:] = listed
@@ -115,7 +132,7 @@ def SparseToSparseSetOperation(
 @op("SetSize")
 def SetSize(set_indices: Array, set_values: Array, set_shape: Array, *, validate_indices: bool = True) -> Array:
     found, lead = _of_sparse(sparse(set_indices, set_values, set_shape, "the set"), "the set", validate_indices)
-    out = np.zeros(lead, np.int32)
+    sizes = np.zeros(math.prod(lead), np.int32)
     for group, members in found.items():
-        out.reshape(-1)[group] = len(members)
-    return out
+        sizes[group] = len(members)
+    return sizes.reshape(lead)
