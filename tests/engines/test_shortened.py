@@ -39,7 +39,7 @@ def test_what_follows_from_shapes_is_the_callers_own_and_new_for_a_new_shape(tmp
         tf.multiply(tf.shape(x, name="sizes"), 2, name="doubled")
         tf.train.export_meta_graph(str(tmp_path / "m.meta"), graph=sess.graph)
     model = gr.load(tmp_path / "m.meta")
-    for size in (2, 5, 2):
+    for size in (2, 5, 2, *range(12), 2, 5):  # more than are remembered
         shape, doubled = model.run(["sizes", "doubled"], {"x": np.zeros((size, 3), np.float32)})
         assert (shape.tolist(), doubled.tolist()) == ([size, 3], [2 * size, 6])
         shape[:], doubled[:] = 7, 7

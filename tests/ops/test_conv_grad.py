@@ -189,17 +189,27 @@ def test_conv2d_backwards_of_every_dtype(dtype: Any) -> None:
     )
 
 
-def test_conv2d_backprop_input_of_large_images() -> None:
-    check(
-        "Conv2DBackpropInput",
-        input_sizes=np.array([3, 64, 64, 8], np.int32),
-        filter=numbers((4, 4, 8, 16), np.float32),
-        out_backprop=numbers((3, 32, 32, 16), np.float32),
-        strides=[1, 2, 2, 1],
-        padding="SAME",
-        atol=1e-4,
-        refused=False,
-    )
+@pytest.mark.parametrize(("stride", "out_depth"), [(2, 16), (1, 16), (1, 40)])
+def test_conv2d_backwards_of_large_images(stride: int, out_depth: int) -> None:
+    shape, out = (3, 64, 64, 8), 64 // stride
+    filter, gradients = numbers((4, 4, 8, out_depth), np.float32), numbers((3, out, out, out_depth), np.float32)
+    given: dict[str, Any] = {"strides": [1, stride, stride, 1], "padding": "SAME", "refused": False}
+    sizes = np.array(shape, np.int32)
+    check("Conv2DBackpropInput", input_sizes=sizes, filter=filter, out_backprop=gradients, atol=1e-3, **given)
+    sizes, image = np.array(filter.shape, np.int32), numbers(shape, np.float32)
+    bounds = {"rtol": 1e-3, "atol": 1e-1}
+    check("Conv2DBackpropFilter", input=image, filter_sizes=sizes, out_backprop=gradients, **bounds, **given)
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise_backwards_of_large_images(multiplier: int) -> None:
+    shape, filter = (3, 40, 40, 8), numbers((3, 3, 8, multiplier), np.float32)
+    image, gradients = numbers(shape, np.float32), numbers((3, 40, 40, 8 * multiplier), np.float32)
+    given: dict[str, Any] = {"strides": [1, 1, 1, 1], "padding": "SAME", "refused": False}
+    name, sizes = "DepthwiseConv2dNativeBackprop", np.array(shape, np.int32)
+    check(f"{name}Input", input_sizes=sizes, filter=filter, out_backprop=gradients, atol=1e-4, **given)
+    sizes, bounds = np.array(filter.shape, np.int32), {"rtol": 1e-3, "atol": 1e-2}
+    check(f"{name}Filter", input=image, filter_sizes=sizes, out_backprop=gradients, **bounds, **given)
 
 
 def test_conv2d_backprop_input_takes_spatial_sizes_alone() -> None:

@@ -59,6 +59,14 @@ def test_argmax_keeps_nan_in_first_place_alone() -> None:
     check("MaxPoolWithArgmax", input=values.reshape(1, 4, 4, 1), **arguments)
 
 
+def test_gradients_go_past_nan_that_is_not_in_first_place() -> None:
+    values = np.array([[np.nan, 1, 2, np.nan], [3, -np.inf, np.inf, 0], [-np.inf] * 4, [-np.inf] * 4], np.float32)
+    image, grad = values.reshape(1, 4, 4, 1), np.array([1, np.inf, np.nan, 2], np.float32).reshape(1, 2, 2, 1)
+    arguments = {"ksize": [1, 2, 2, 1], "strides": [1, 2, 2, 1], "padding": "VALID"}
+    (output,) = check("MaxPool", input=image, **arguments)
+    check("MaxPoolGrad", orig_input=image, orig_output=output, grad=grad, **arguments, refused=False)
+
+
 @settings(max_examples=80, deadline=None)
 @given(pools())
 def test_gradients_of_pools(place: dict[str, Any]) -> None:

@@ -11,6 +11,9 @@ from ops.session import KernelState, check_sessions
 
 from graphrack.formats import dtypes
 from graphrack.ops import registry
+from graphrack.ops.philox import RESERVED, seeded
+from graphrack.ops.random import shuffled
+from graphrack.ops.random_rejection import gamma, poisson
 
 FLOATS = [tf.float16, tf.bfloat16, tf.float32, tf.float64]
 SEEDS = [(7, 0), (0, 3), (87654321, 12), (-5, 2**62 + 3)]
@@ -216,6 +219,30 @@ def test_without_seeds_each_node_and_each_model_draws_fresh_numbers() -> None:
         one, other = KernelState(), KernelState()
         draws = [kernel(one, ints(4)), kernel(one, ints(4)), kernel(other, ints(4))]
         assert len({d.tobytes() for d in draws}) == 3
+
+
+@pytest.mark.parametrize(("op_name", "sampler"), [("RandomGamma", gamma), ("RandomPoissonV2", poisson)])
+def test_numbers_drawn_ahead_are_those_that_each_run_would_draw(op_name: str, sampler: Any) -> None:
+    attributes = {"T": dtypes.FLOAT, "dtype": dtypes.FLOAT, "seed": 5, "seed2": 6}
+    kernel, state, stream = registry.lookup(op_name).bind("op", attributes, {}), KernelState(), seeded(5, 6)
+    two, many = np.array([0.5, 13], np.float32), np.linspace(0.1, 20, 300, dtype=np.float32)
+    # Repeated, changed, for another shape, too many to be drawn ahead, none.
+    asked = [(3, two)] * 20 + [(3, two * 2), (3, two), (3, two), (2, two), (2, many), (2, two[:0]), (2, two), (2, two)]
+    for samples, parameter in asked:
+        found = kernel(state, ints(samples), parameter)
+        expected = sampler(stream, parameter, samples, np.dtype(np.float32)).T.reshape(samples, parameter.size)
+        np.testing.assert_array_equal(found, expected, strict=True)
+        stream = stream.skip(samples * parameter.size * RESERVED)
+
+
+def test_shuffles_drawn_ahead_are_those_that_each_run_would_draw() -> None:
+    kernel = registry.lookup("RandomShuffle").bind("op", {"seed": 5, "seed2": 6}, {})
+    state, stream = KernelState(), seeded(5, 6)
+    for length in [9] * 20 + [4, 9, 9, 2, 1, 0, 3000, 9, 9]:
+        found = kernel(state, np.arange(length))
+        if length > 1:
+            np.testing.assert_array_equal(found, shuffled(np.arange(length), stream))
+            stream = stream.skip((length + 2) // 4)
 
 
 def test_a_generator_goes_on_from_run_to_run() -> None:

@@ -41,6 +41,7 @@ def blocks(request: Any, monkeypatch: Any) -> None:
     """Sparse segments that are gathered at once, and a few rows at a time."""
     if request.param:
         monkeypatch.setattr(segment, "GATHERED", 5)
+        monkeypatch.setattr(segment, "_AS_ROWS", 0)
 
 
 @cases(SORTED)
@@ -51,6 +52,27 @@ def test_sorted_segments_agree(op: str, dtype: Any) -> None:
             data = sample(random, (len(ids), *inner), dtype, low=0.5, high=1.5)
             index = random.choice([np.int32, np.int64])
             check(op, data=data, segment_ids=np.array(ids, index))
+
+
+@pytest.mark.parametrize("shape", [(1000,), (200, 3), (70_000, 2)], ids=str)
+def test_many_rows_are_summed_in_other_ways(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(1)
+    data = random.random(shape, np.float32)
+    ids = random.integers(-1, 90, shape[0]).astype(np.int32)
+    bounds: dict[str, Any] = {"rtol": 1e-4, "refused": False}
+    check("UnsortedSegmentSum", data=data, segment_ids=ids, num_segments=np.int32(90), **bounds)
+    check("UnsortedSegmentMax", data=data, segment_ids=ids, num_segments=np.int32(90), **bounds)
+    ids = np.sort(np.maximum(ids, 0))
+    check("SegmentSum", data=data, segment_ids=ids, **bounds)
+    indices = random.integers(0, len(data), len(data))
+    check("SparseSegmentSqrtN", data=data, indices=indices, segment_ids=ids, sparse_gradient=False, **bounds)
+
+
+def test_rows_that_are_each_a_segment_of_their_own_stay_as_they_are() -> None:
+    data = np.arange(6, dtype=np.float32).reshape(3, 2)
+    for ids in ([0, 1, 2], [2, 1, 0], [0, 0, 1]):
+        check("UnsortedSegmentSum", data=data, segment_ids=np.array(ids, np.int32), num_segments=np.int32(3))
+        check("UnsortedSegmentSum", data=data, segment_ids=np.array(ids, np.int32), num_segments=np.int32(4))
 
 
 @pytest.mark.parametrize("op", SORTED)

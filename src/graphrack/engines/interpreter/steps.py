@@ -120,15 +120,23 @@ def many_outputs(kernel: Kernel, inputs: Sequence[int], outputs: Sequence[tuple[
 
 
 _MAX_REMEMBERED_BYTES = 1 << 12
+_MOST_REMEMBERED = 8
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any) -> None:
+    if len(known) >= _MOST_REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 def remembering(
     kernel: Kernel, inputs: Sequence[int], facts: Sequence[int], outputs: Sequence[tuple[int, int]]
 ) -> Step:
-    """A step that works only where its inputs are others than the last time: else it gives what it gave then.
+    """A step that works only where its inputs are others than the last few times: else it gives what it gave then.
 
     It is for what follows from shapes, which are seldom new: a third of the nodes of a small graph that trains, each
-    of which takes ten times as long as to see that nothing has changed.
+    of which takes ten times as long as to see that nothing has changed. A loop over pictures of some sizes has them in
+    turn.
 
     Attributes:
         kernel: returns several values.
@@ -153,28 +161,43 @@ def remembering(
     if len(watched) == len(used) == 1:
         (fact,), ((_, output),) = watched, used
         one: tuple[Any, Any] = DEAD, None
+        earlier: dict[int, tuple[Any, Any]] = {}  # by the id of what was known, which is held and so has it alone
 
         def step(frame: Frame) -> None:
             nonlocal one
             known, value = one
             found = frame[fact]
             if found is not known:
-                (value,), small = compute(frame)
-                if small:
-                    one = found, value
+                before = earlier.get(id(found))
+                if before is not None:
+                    one = before
+                    value = before[1]
+                else:
+                    (value,), small = compute(frame)
+                    if small:
+                        one = found, value
+                        _remember(earlier, id(found), one)
             frame[output] = value
 
     else:
         last: tuple[list[tuple[int, Any]], list[Any]] = [(watched[0], DEAD)], []
+        others: dict[tuple[int, ...], tuple[list[tuple[int, Any]], list[Any]]] = {}
 
         def step(frame: Frame) -> None:
             nonlocal last
             known, given = last
             for slot, value in known:
                 if frame[slot] is not value:
-                    given, small = compute(frame)
-                    if small:
-                        last = [(slot, frame[slot]) for slot in watched], given
+                    key = tuple([id(frame[slot]) for slot in watched])
+                    before = others.get(key)
+                    if before is not None:
+                        last = before
+                        given = before[1]
+                    else:
+                        given, small = compute(frame)
+                        if small:
+                            last = [(slot, frame[slot]) for slot in watched], given
+                            _remember(others, key, last)
                     break
             for (_, output), value in zip(used, given, strict=True):
                 frame[output] = value
