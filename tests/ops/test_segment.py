@@ -184,7 +184,7 @@ def test_gradients_of_chosen_rows_agree(op: str, dtype: Any) -> None:
         return  # TensorFlow has no kernel for it
     random = np.random.default_rng(0)
     bound = 6e-2 if dtype is BFLOAT16 else None
-    for ids in ([0], [0, 0, 1], [0, 1, 1, 3], np.sort(random.integers(0, 4, 12)), []):
+    for ids in ([0], [0, 0, 1], [0, 1, 1, 3], np.sort(random.integers(0, 4, 12)), np.arange(100), []):
         grad = sample(random, (int(max(ids, default=0)) + 1, 2), dtype)
         given = {"grad": grad, "segment_ids": np.array(ids, np.int32), "dense_output_dim0": np.int32(7)}
         check(op, indices=random.integers(0, 7, len(ids)).astype(np.int32), **given, rtol=bound, atol=bound)
