@@ -67,14 +67,13 @@ def _to_first_largest(x: Array, kernel: Sizes, grad: Array) -> Array:
     shape = (batch, height, rows, width, columns, depth)
     # All elements at one place in their windows together.
     elements = x.reshape(shape).transpose(2, 4, 0, 1, 3, 5).reshape(rows * columns, -1)
-    best, first = elements[0].copy(), np.zeros(grad.size, np.intp)
+    places = np.arange(rows * columns, dtype=np.uint8 if rows * columns <= 256 else np.intp)
+    best, first = elements[0], np.zeros(grad.size, places.dtype)
     for place in range(1, rows * columns):
         better = elements[place] > best
-        np.copyto(best, elements[place], where=better)
-        np.copyto(first, place, where=better)
-    spread = np.zeros(elements.shape, grad.dtype)
-    for place in range(rows * columns):
-        np.copyto(spread[place], grad.reshape(-1), where=first == place)
+        best = np.where(better, elements[place], best)
+        first = np.where(better, places[place], first)
+    spread = np.where(first == places[:, None], grad.reshape(-1), np.zeros((), grad.dtype))
     ordered = spread.reshape(rows, columns, batch, height, width, depth).transpose(2, 3, 0, 4, 1, 5)
     return ordered.reshape(x.shape)
 
