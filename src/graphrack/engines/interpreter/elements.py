@@ -16,8 +16,6 @@ import numpy as np
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.prune import Needed
-from graphrack.ops._arguments import scalar
-from graphrack.ops.slicing import strided_index
 
 Tensor = tuple[str, int]
 
@@ -81,6 +79,9 @@ _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_ax
 
 def element(found: Element, inputs: Sequence[int], output: int) -> Step:
     """A step that takes an element, or a row: a number where that is left, else a view."""
+    from graphrack.ops._arguments import scalar
+    from graphrack.ops.slicing import strided_index
+
     source, *numbers = inputs
     places = tuple(zip(found.positions, numbers, strict=True))
 

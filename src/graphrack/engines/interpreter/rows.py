@@ -19,7 +19,6 @@ import numpy as np
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.prune import Needed
 from graphrack.ops.registry import Kernel, lookup
-from graphrack.ops.training_sparse import are_distinct
 
 Tensor = tuple[str, int]
 
@@ -75,6 +74,8 @@ def summing_rows(kernel: Kernel, position: int) -> Kernel:
     Attributes:
         position: of the gradients among what it takes; the rows' indices come next.
     """
+    from graphrack.ops.training_sparse import are_distinct
+
     find, add = lookup("Unique"), lookup("UnsortedSegmentSum")
     assert find is not None
     assert add is not None
