@@ -113,12 +113,14 @@ def _sequence(order: tuple[int, ...], forget_bias: float, cell_clip: float, use_
         # What comes from the inputs is one product for all steps.
         entering = matmul(x[:steps].reshape(-1, inputs), w[:inputs])
         entering += b
+        if forget_bias:
+            entering[:, order[2] * cells : (order[2] + 1) * cells] += forget_bias
         entering = entering.reshape(steps, len(cs_prev), 4 * cells)
         recurrent = np.ascontiguousarray(w[inputs:])
         outputs = tuple(np.zeros((len(x), *cs_prev.shape), x.dtype) for _ in range(7))
         cs, h = cs_prev, h_prev
         for t in range(steps):
-            values = _lstm_step(entering[t] + matmul(h, recurrent), cs, peepholes, order, forget_bias, cell_clip)
+            values = _lstm_step(entering[t] + matmul(h, recurrent), cs, peepholes, order, 0.0, cell_clip)
             for output, value in zip(outputs, values, strict=True):
                 output[t] = value
             cs, h = values[1], values[6]
@@ -164,33 +166,48 @@ class _Step(NamedTuple):
     co: Array
 
 
+class _Factors(NamedTuple):
+    """What gradients are multiplied by on their way back through a step, or through several.
+
+    Attributes:
+        o: from h to the sums that enter the gate o.
+        cs: from h to the state.
+        gates: from the state to the sums that enter the gates, `[..., 4, cells]`; of o nothing.
+        before: from the state to the state before.
+    """
+
+    o: Array
+    cs: Array
+    gates: Array
+    before: Array
+
+
+def _factors(step: _Step, cs_prev: Array, order: tuple[int, ...]) -> _Factors:
+    i, _, f, o, ci, co = step
+    gates = np.zeros((*i.shape[:-1], 4, i.shape[-1]), i.dtype)
+    np.multiply(ci * i, 1 - i, gates[..., order[0], :])
+    np.multiply(i, 1 - ci * ci, gates[..., order[1], :])
+    np.multiply(cs_prev * f, 1 - f, gates[..., order[2], :])
+    return _Factors(co * o * (1 - o), o * (1 - co * co), gates, f)
+
+
 def _lstm_step_gradient(
-    step: _Step,
-    cs_prev: Array,
-    cs_grad: Array,
-    h_grad: Array,
-    peepholes: _Peepholes | None,
-    order: tuple[int, ...],
+    factors: _Factors, cs_grad: Array, h_grad: Array, peepholes: _Peepholes | None, order: tuple[int, ...]
 ) -> tuple[Array, Array]:
     """The gradients by the state before and by the sums that enter the gates.
 
     The clipping of the state has, as in TensorFlow, no part in it.
     """
-    i, _, f, o, ci, co = step
-    into_o = h_grad * co * o * (1 - o)
-    into_cs = h_grad * o * (1 - co * co) + cs_grad
+    into_o = h_grad * factors.o
+    into_cs = h_grad * factors.cs + cs_grad
     if peepholes:
         into_cs += into_o * peepholes.wco
-    into = np.empty((*i.shape[:-1], 4 * i.shape[-1]), i.dtype)
-    into_i, into_ci, into_f, last = _gates(into, order)
-    into_i[...] = into_cs * ci * i * (1 - i)
-    into_ci[...] = into_cs * i * (1 - ci * ci)
-    into_f[...] = into_cs * cs_prev * f * (1 - f)
-    last[...] = into_o
-    before = into_cs * f
+    gates = into_cs[..., None, :] * factors.gates
+    gates[..., order[3], :] = into_o
+    before = into_cs * factors.before
     if peepholes:
-        before += into_i * peepholes.wci + into_f * peepholes.wcf
-    return before, into
+        before += gates[..., order[0], :] * peepholes.wci + gates[..., order[2], :] * peepholes.wcf
+    return before, gates.reshape(*into_o.shape[:-1], -1)
 
 
 def _peephole_gradients(
@@ -230,7 +247,7 @@ def LSTMBlockCellGrad(*, T: DType, use_peephole: bool) -> Kernel:
         step = _Step(i, cs, f, o, ci, co)
         for name, value in (*step._asdict().items(), ("cs_grad", cs_grad), ("h_grad", h_grad)):
             _expect(name, value, cs_prev.shape)
-        before, into = _lstm_step_gradient(step, cs_prev, cs_grad, h_grad, peepholes, _ICFO)
+        before, into = _lstm_step_gradient(_factors(step, cs_prev, _ICFO), cs_grad, h_grad, peepholes, _ICFO)
         return (before, into, *_peephole_gradients(into, cs_prev, cs, peepholes, _ICFO))
 
     return widened(T, gradient)
@@ -269,10 +286,10 @@ def _sequence_gradient(order: tuple[int, ...], use_peephole: bool) -> Kernel:
         into = np.zeros((steps, len(cs_prev), w.shape[1]), x.dtype)
         states = np.concatenate((cs_prev[None], cs[:steps]))
         before, h_before = np.zeros_like(cs_prev), np.zeros_like(h_prev)
-        for t in range(steps - 1, -1, -1):
-            step = _Step(*(value[t] for value in forward.values()))
+        factors = _factors(_Step(*(value[:steps] for value in forward.values())), states[:-1], order)
+        for t, here in zip(range(steps - 1, -1, -1), zip(*(part[::-1] for part in factors), strict=True), strict=True):
             before, into[t] = _lstm_step_gradient(
-                step, states[t], cs_grad[t] + before, h_grad[t] + h_before, peepholes, order
+                _Factors(*here), cs_grad[t] + before, h_grad[t] + h_before, peepholes, order
             )
             h_before = matmul(into[t], recurrent)
         x_grad = np.zeros_like(x)
