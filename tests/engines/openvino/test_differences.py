@@ -124,6 +124,25 @@ def test_a_softplus_spelled_by_hand_keeps_what_is_small() -> None:
     )
 
 
+def test_masks_that_tensorflow_overlooks_are_overlooked() -> None:
+    def build(x: Any) -> Any:
+        one = R.StridedSlice(input=x, begin=[-1, 1], end=[0, 3], strides=[1, 1], begin_mask=1, shrink_axis_mask=1)
+        other = R.StridedSlice(input=x, begin=[1, 1], end=[2, 3], strides=[1, 1], new_axis_mask=1, shrink_axis_mask=1)
+        return tf.nn.relu(one), tf.nn.relu(other)
+
+    compare(build, RNG.normal(size=(6, 4)).astype(np.float32), rtol=0, atol=0)
+
+
+def test_integers_are_compared_and_told_from_zero_exactly() -> None:
+    fed = np.array([-2147483648, 2147483647, 2147483646, 16777217, 16777216, 0], np.int32)
+
+    def build(x: Any, i: Any) -> Any:
+        compared = [getattr(R, op)(x=i[:, None], y=i) for op in ("Less", "LessEqual", "Greater", "Equal", "NotEqual")]
+        return [part for one in (*compared, tf.cast(i, tf.bool)) for part in beside(x, one)]
+
+    compare(build, ROWS, fed, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     ("build", "values", "constant"),
     [
@@ -131,9 +150,19 @@ def test_a_softplus_spelled_by_hand_keeps_what_is_small() -> None:
         (lambda x, y: R.BatchMatMul(x=tf.nn.relu(x), y=y), np.ones((2, 3, 3), "f"), np.ones((3, 3), "f")),
         (lambda x, depth: x + R.OneHot(indices=[1], depth=depth, on_value=1.0, off_value=0.0), ROWS, [7]),
         (lambda x, axis: R.ExpandDims(input=tf.nn.relu(x), axis=axis), ROWS, [0, 1]),
+        (lambda x, axis: R.ExpandDims(input=tf.nn.relu(x), axis=axis), ROWS, [0, 0]),
+        (lambda x, axis: R.ReverseV2(tensor=tf.nn.relu(x), axis=axis), ROWS, [[0]]),
         (lambda x, size: tf.nn.relu(R.Fill(dims=size, value=0.5)) + x, ROWS, [5, -7]),
     ],
-    ids=["an axis twice", "batches that broadcast", "a depth that is no scalar", "two axes at once", "a negative size"],
+    ids=[
+        "an axis twice",
+        "batches that broadcast",
+        "a depth that is no scalar",
+        "two axes at once",
+        "one axis twice",
+        "axes that are no vector",
+        "a negative size",
+    ],
 )
 def test_what_is_refused_is_refused_in_a_cluster(
     tmp_path: Path, build: Callable[[Any, Any], Any], values: Any, constant: Any

@@ -73,14 +73,14 @@ EACH: dict[str, Callable[[Any, str], Any]] = {
     "Mul": lambda t, kind: R.Mul(x=t, y=t),
     "Maximum": lambda t, kind: R.Maximum(x=t, y=t[:, :1]),
     "Minimum": lambda t, kind: R.Minimum(x=t, y=t[:, :1]),
-    **{
-        op: lambda t, kind, op=op: getattr(R, op)(x=t, y=t[:, :1])
-        for op in ("Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual")
-    },
     # These are computed from shapes alone.
     "FloorDiv": lambda t, kind: R.Shape(input=t, out_type=kind) // 2,
     "Sum": lambda t, kind: tf.reduce_sum(R.Shape(input=t, out_type=kind), 0),
     "Prod": lambda t, kind: tf.reduce_prod(R.Shape(input=t, out_type=kind), 0),
+    **{
+        op: lambda t, kind, op=op: getattr(R, op)(x=R.Shape(input=t), y=3)
+        for op in ("Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual")
+    },
     "LogicalAnd": lambda t, kind: tf.logical_and(t, t[:1]),
     "LogicalOr": lambda t, kind: tf.logical_or(t, t[:1]),
     "LogicalNot": lambda t, kind: tf.logical_not(t),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graphrack.engines.openvino.compiled import ClusterProgram
 
 # Raised when what a cluster is compiled to, or how it is described here, changes.
-_VERSION = 3
+_VERSION = 4
 
 
 def of_array(array: Any) -> str:

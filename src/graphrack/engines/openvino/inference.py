@@ -122,8 +122,7 @@ def _outputs(part: Part, kernel: Kernel | None, sources: Sequence[Known]) -> lis
     if part.op in SHAPES or all(s.value is not None and s.value.size <= _MAX_VALUE for s in sources):
         given = [np.broadcast_to(np.int32(0), s.shape) if part.op in SHAPES else s.value for s in sources]
         results = [np.asarray(result) for result in _run(kernel, given, part)]
-        if results[0].dtype.kind == "i":
-            _check_range(part, [*given, *results] if part.op in INEXACT else results)
+        _check_range(part, [*given, *results] if part.op in INEXACT else results)
         return [Known(result.shape, result) for result in results]
     if part.op in INEXACT and part.attributes.get("T") != FLOAT:
         raise Misfit
@@ -144,7 +143,8 @@ def _outputs(part: Part, kernel: Kernel | None, sources: Sequence[Known]) -> lis
 
 def _check_range(part: Part, values: Sequence[Any]) -> None:
     most = _MAX_EXACT if part.op in INEXACT else _MAX_INT
-    if any(abs(int(extreme)) > most for v in values if v.size for extreme in (v.min(), v.max())):
+    whole = [value for value in values if value.dtype.kind == "i" and value.size]
+    if any(abs(int(extreme)) > most for value in whole for extreme in (value.min(), value.max())):
         raise Misfit
 
 

@@ -9,7 +9,8 @@ Every op here is compared with TensorFlow over its attributes, shapes and specia
 - Gather by indices that a run brings: OpenVINO reads anything for an index out of bounds, where TensorFlow refuses.
 - int64 data: the CPU plugin computes with 32 bits. Shapes, which fit, may be int64.
 - Arithmetic on integers other than what shapes are computed from; float to int casts (NaN, overflow). FloorDiv, Sum,
-  Prod and Range of integers compute with floats: they get such as are known from shapes, and exact that way.
+  Prod, Range and comparisons of integers compute with floats: they get such as are known from shapes, and exact that
+  way. Integers as truths: some are taken for 0.
 - ResizeNearestNeighbor with half-pixel centers: other choices at ties.
 - Grouped convolutions (an input of more channels than the filter has).
 - LogSoftmax: with a Transpose behind it, OpenVINO sums along the wrong axis.
@@ -46,7 +47,8 @@ HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Co
 SHAPES = frozenset(("Shape", "Size", "Rank"))
 """Ops that look at a tensor's shape alone."""
 
-INEXACT = frozenset(("FloorDiv", "Sum", "Prod", "Range"))
+_COMPARISONS = ("Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual")
+INEXACT = frozenset(("FloorDiv", "Sum", "Prod", "Range", *_COMPARISONS))
 """Ops that OpenVINO computes with floats where they are given integers: exact as far as 24 bits reach."""
 
 Value = Callable[[int], Any]
@@ -103,12 +105,14 @@ def _volume(node: NodeDef, value: Value) -> bool:
     return _attr(node, "data_format").s in (b"", b"NDHWC") and _window(node, value)
 
 
-def _masks_in_reach(node: NodeDef, value: Value) -> bool:
-    """No bits for dimensions behind those that are given, which TensorFlow doesn't look at."""
+def _plain_masks(node: NodeDef, value: Value) -> bool:
+    """No bits for dimensions behind those that are given, and none that another mask makes TensorFlow overlook."""
     reach = 1 << int(np.size(value(3)))
-    return all(
-        _attr(node, f"{name}_mask").i < reach for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
+    begin, end, ellipsis, new, shrink = (
+        _attr(node, f"{name}_mask").i for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
     )
+    overlooked = (ellipsis & (new | shrink)) | (new & shrink) | ((begin | end) & shrink)
+    return not overlooked and max(begin, end, ellipsis, new, shrink) < reach
 
 
 def _some_axes(node: NodeDef, value: Value) -> bool:
@@ -116,7 +120,7 @@ def _some_axes(node: NodeDef, value: Value) -> bool:
 
 
 def _one_axis(node: NodeDef, value: Value) -> bool:
-    return np.size(value(1)) == 1
+    return np.shape(value(1)) == (1,)
 
 
 def _channels_last(node: NodeDef, value: Value) -> bool:
@@ -137,7 +141,7 @@ def _sizes_resize(node: NodeDef, value: Value) -> bool:
 
 def _to_float(node: NodeDef, value: Value) -> bool:
     source, target = _attr(node, "SrcT").type, _attr(node, "DstT").type
-    return source != FLOAT or target == FLOAT
+    return target == FLOAT or (source != FLOAT and target != BOOL)
 
 
 def _broadcasts(node: NodeDef, value: Value) -> bool:
@@ -164,8 +168,10 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("RealDiv", "Div", "DivNoNan", "SquaredDifference", "Pow"), Rule()),
     **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum"), Rule(_NUMBERS, integers="brought")),
     "FloorDiv": Rule(frozenset((INT32, INT64)), integers="shapes"),
-    **dict.fromkeys(("Less", "LessEqual", "Greater", "GreaterEqual"), Rule(frozenset((FLOAT, INT32)))),
-    **dict.fromkeys(("Equal", "NotEqual"), Rule(frozenset((FLOAT, INT32)), check=_broadcasts)),
+    **dict.fromkeys(
+        ("Less", "LessEqual", "Greater", "GreaterEqual"), Rule(frozenset((FLOAT, INT32)), integers="shapes")
+    ),
+    **dict.fromkeys(("Equal", "NotEqual"), Rule(frozenset((FLOAT, INT32)), check=_broadcasts, integers="shapes")),
     **dict.fromkeys(("LogicalAnd", "LogicalOr", "LogicalNot"), Rule(_TRUTHS)),
     **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative", "MaxPool", "AvgPool"), Rule(check=_window)),
     "Conv3D": Rule(check=_volume),
@@ -187,7 +193,7 @@ RULES: dict[str, Rule] = {
     "Unpack": Rule(_ANY, outputs=True),
     "Split": Rule(_ANY, fixed=(0,), outputs=True),
     "SplitV": Rule(_ANY, fixed=(1, 2), outputs=True),
-    "StridedSlice": Rule(_ANY, fixed=(3,), values=(1, 2), check=_masks_in_reach),
+    "StridedSlice": Rule(_ANY, fixed=(3,), values=(1, 2), check=_plain_masks),
     "Slice": Rule(_ANY, values=(1, 2)),
     "Pad": Rule(_NUMBERS, fixed=(1,)),
     "PadV2": Rule(_NUMBERS, fixed=(1, 2)),

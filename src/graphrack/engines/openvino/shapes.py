@@ -139,6 +139,12 @@ def _axes(value: Any, rank: int) -> set[int]:
     return {a % rank for a in axes}
 
 
+def _axis(value: Any, rank: int) -> int:
+    _require(np.size(value) == 1)
+    (axis,) = _axes(value, rank)
+    return axis
+
+
 def _whole(value: Any) -> Shape:
     """Sizes that a value gives; a `Misfit` where it isn't known."""
     _require(value is not None)
@@ -177,7 +183,7 @@ def _transposed(shapes: Sequence[Shape], values: Values, attributes: Mapping[str
 
 
 def _expanded(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
-    (axis,) = _axes(values[1], len(shapes[0]) + 1)
+    axis = _axis(values[1], len(shapes[0]) + 1)
     return (*shapes[0][:axis], 1, *shapes[0][axis:])
 
 
@@ -192,7 +198,7 @@ def _squeezed(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, 
 def _joined(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     *parts, _ = shapes
     first = parts[0]
-    (axis,) = _axes(values[-1], len(first))
+    axis = _axis(values[-1], len(first))
     _require(all(len(p) == len(first) and all(i == axis or s == first[i] for i, s in enumerate(p)) for p in parts))
     return (*first[:axis], sum(p[axis] for p in parts), *first[axis + 1 :])
 
@@ -212,7 +218,7 @@ def _mirrored(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, 
 def _stacked(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     first = shapes[0]
     _require(all(shape == first for shape in shapes))
-    (axis,) = _axes(attributes.get("axis", 0), len(first) + 1)
+    axis = _axis(attributes.get("axis", 0), len(first) + 1)
     return (*first[:axis], len(shapes), *first[axis:])
 
 
@@ -242,14 +248,14 @@ def _filled(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, An
 
 
 def _gathered(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
-    (axis,), picked = _axes(values[2], len(shapes[0])), np.asarray(values[1])
+    axis, picked = _axis(values[2], len(shapes[0])), np.asarray(values[1])
     _require(bool(((picked >= 0) & (picked < shapes[0][axis])).all()))
     return (*shapes[0][:axis], *shapes[1], *shapes[0][axis + 1 :])
 
 
 def _one_hot(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     _require(not any(shapes[1:]))  # scalars
-    (axis,) = _axes(attributes.get("axis", -1), len(shapes[0]) + 1)
+    axis = _axis(attributes.get("axis", -1), len(shapes[0]) + 1)
     return (*shapes[0][:axis], int(values[1]), *shapes[0][axis:])
 
 
