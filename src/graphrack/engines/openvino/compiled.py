@@ -9,6 +9,7 @@ as in training, only for weights that have been run with a number of times.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Sequence
@@ -123,6 +124,7 @@ class ClusterProgram:
         self._seen: dict[Key, _Seen] = {}
         self._changes = 0
         self._lock = threading.Lock()
+        _programs.add(self)
         names = set(self.weights)
         self._takes_any = all(
             part.op in _TAKING_ANY for part in self.parts if any(source.name in names for source in part.inputs)
@@ -169,6 +171,12 @@ class ClusterProgram:
         """Lets go of something compiled; it is compiled anew, or read from the cache, when it is needed."""
         with self._lock:
             self._compiled = {key: found for key, found in self._compiled.items() if found is not dropped}
+
+    def _begin_anew(self) -> None:
+        """In a process that was forked: nothing is compiled there."""
+        _left_behind.extend(self._compiled.values())
+        self._lock = threading.Lock()
+        self._compiled, self._jobs, self._pending = {}, {}, []
 
     def with_weights_as_inputs(self, weights: Sequence[Any]) -> ClusterProgram:
         """The same with inputs in the place of weights, of these ones' dtypes and shapes."""
@@ -262,3 +270,18 @@ class ClusterProgram:
         if store is not None:
             background.submit(Job(store, last=last), _STORE_DELAY_S)
         return found is not None
+
+
+_programs: weakref.WeakSet[ClusterProgram] = weakref.WeakSet()
+# What a forked process has of its parent's. It would wait for threads that it doesn't have: to run it, where one of
+# them was at work when the process forked (once in a hundred times on a busy machine), or to let go of it.
+_left_behind: list[Executable] = []
+
+
+def _after_fork() -> None:
+    for program in list(_programs):
+        program._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
