@@ -147,7 +147,7 @@ def from_numpy(dtype: Any) -> DType:
     found = _BY_NUMPY.get(dtype)
     if found is None:
         # NumPy's own first: telling ml_dtypes' takes importing it.
-        own = dtype.kind in "biufc" and dtype.itemsize <= 16
+        own = dtype.newbyteorder("=").isbuiltin == 1
         known = (t for t in DTYPES.values() if not (own and isinstance(t._numpy, str)) and t.itemsize)
         _BY_NUMPY.update((t.numpy, t) for t in known)
         found = _BY_NUMPY[dtype.newbyteorder("=")]
