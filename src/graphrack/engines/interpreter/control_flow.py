@@ -28,6 +28,12 @@ SWITCHES = frozenset(("Switch", "RefSwitch"))
 NEXT_ITERATIONS = frozenset(("NextIteration", "RefNextIteration"))
 CONTROL_FLOW = ENTERS | EXITS | MERGES | SWITCHES | NEXT_ITERATIONS | {"LoopCond", "_SwitchN", "ControlTrigger"}
 
+# Of nodes that the planner itself looks into; kernels count for themselves.
+LEAST_INPUTS = {
+    **dict.fromkeys(("Identity", "ReadVariableOp", "PlaceholderWithDefault", "LoopCond"), 1),
+    **dict.fromkeys(ENTERS | EXITS | MERGES | NEXT_ITERATIONS, 1),
+    **dict.fromkeys(SWITCHES | {"_SwitchN"}, 2),
+}
 
 Context = frozenset[tuple[tuple[str, int], int]]
 """The branches that a node lies in: predicates, each with the output of its Switches that is alive."""
@@ -194,6 +200,13 @@ def locate(error: Exception, step: Step) -> None:
     """Notes on an error the innermost step that it comes from, for the plan's message."""
     if not hasattr(error, "graphrack_step"):
         error.graphrack_step = step  # type: ignore[attr-defined]
+
+
+def too_few_inputs(node: NodeDef, count: int, least: int) -> GraphError:
+    """The error for a node of a damaged graph."""
+    return GraphError(
+        f"node {node.name!r} ({node.op}) has {count} inputs; at least {least} were expected: the graph is damaged"
+    )
 
 
 # Where nodes are

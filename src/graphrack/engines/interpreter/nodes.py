@@ -38,13 +38,6 @@ VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
 # What these give for one shape is the same array every time.
 _SHAPE_OPS = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 _PASS_HANDLES = frozenset(("Identity", "IdentityN"))
-# Of nodes that the planner itself looks into; kernels count for themselves.
-_LEAST_INPUTS = {
-    **dict.fromkeys(("Identity", "ReadVariableOp", "PlaceholderWithDefault", "LoopCond"), 1),
-    **dict.fromkeys(("Merge", "RefMerge", "Enter", "RefEnter", "Exit", "RefExit"), 1),
-    **dict.fromkeys(("NextIteration", "RefNextIteration"), 1),
-    **dict.fromkeys(("Switch", "RefSwitch", "_SwitchN"), 2),
-}
 _SWITCHES = control_flow.SWITCHES | {"_SwitchN"}
 _MARK = -1  # the output number under which a node's mark (that it ran) has its slot
 
@@ -111,9 +104,12 @@ class NodeCompiler:
         self.waited_for = {name for waited in self.work.controls.values() for name in waited}
 
     def find_used(self) -> None:
-        """Sets `used`: the tensors that anything takes."""
+        """Sets `used`: the tensors that anything takes; and their numbers, by node."""
         self.used = {source for inputs in self.work.inputs.values() for source in inputs}
         self.used.update(f for f in self.fetches if not isinstance(f, str))
+        self.taken_of: dict[str, list[int]] = {}
+        for name, output in sorted(self.used):
+            self.taken_of.setdefault(name, []).append(output)
 
     def shorten(self) -> None:
         """Makes one node of several where that is known to give the same."""
@@ -141,8 +137,8 @@ class NodeCompiler:
         for node in nodes:
             name = node.op
             count = len(self.work.inputs[node.name])
-            if count < _LEAST_INPUTS.get(name, 0):
-                raise _too_few_inputs(node, count, _LEAST_INPUTS[name])
+            if count < (least := control_flow.LEAST_INPUTS.get(name, 0)):
+                raise control_flow.too_few_inputs(node, count, least)
             if name in found or name in PLANNED:
                 if name in PLACEHOLDERS and name != "PlaceholderWithDefault" and (node.name, 0) not in self.fed:
                     unfed.append(node.name)
@@ -156,7 +152,7 @@ class NodeCompiler:
                 else:
                     found[name] = op
                     if op.ref_inputs and count <= max(op.ref_inputs):
-                        raise _too_few_inputs(node, count, max(op.ref_inputs) + 1)
+                        raise control_flow.too_few_inputs(node, count, max(op.ref_inputs) + 1)
             if name in found and found[name].io:
                 self.functions.reaching.setdefault(name, []).append(node.name)
         outside.check_pipelines(self.index, nodes, self.work.inputs, self.fed, self.fetches)
@@ -449,7 +445,7 @@ class NodeCompiler:
 
     def used_outputs(self, node: NodeDef, count: int = -1) -> list[int]:
         """Which outputs of a node anything takes."""
-        used = sorted(i for source, i in self.used if source == node.name and (source, i) not in self.fed)
+        used = [i for i in self.taken_of.get(node.name, ()) if (node.name, i) not in self.fed]
         if count > 0 and used and used[-1] >= count:
             raise GraphError(f"{node.op} {node.name!r} has {count} outputs; the graph takes ':{used[-1]}'")
         return used
@@ -499,9 +495,3 @@ class NodeCompiler:
         """Whether running a node again may give something else, or do something again."""
         op = self.ops.get(node.op)
         return node.op in FUNCTION_OPS or (op is not None and (op.state or op.impure))
-
-
-def _too_few_inputs(node: NodeDef, count: int, least: int) -> GraphError:
-    return GraphError(
-        f"node {node.name!r} ({node.op}) has {count} inputs; at least {least} were expected: the graph is damaged"
-    )

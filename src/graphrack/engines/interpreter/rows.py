@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrack.engines.interpreter.sums import looking_back
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.prune import Needed
 from graphrack.ops.registry import Kernel, lookup
@@ -30,14 +31,7 @@ def find_summed_rows(work: Needed, fed: Collection[Tensor], constant: Callable[[
         constant: the value of a Const.
     """
     nodes = {node.name: node for node in work.order}
-
-    def inputs_of(tensor: Tensor, op: str, count: int) -> list[Tensor] | None:
-        """The inputs of the node that computes a tensor, where it is of that op and waits for nothing else."""
-        node = nodes.get(tensor[0])
-        if node is None or node.op != op or tensor in fed or tensor[0] in work.controls:
-            return None
-        inputs = work.inputs[tensor[0]]
-        return inputs if len(inputs) == count else None
+    inputs_of = looking_back(nodes, work, fed)
 
     def is_count(tensor: Tensor, of: Tensor) -> bool:
         """Whether a tensor is the size of a vector, as `Shape(of)[0]`."""

@@ -11,11 +11,12 @@ gradient of a loop, the shapes are what the loop has kept of each iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from graphrack.engines.interpreter.plan import Fetch
 from graphrack.engines.interpreter.steps import Frame, Step
+from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.prune import Needed
 from graphrack.ops.registry import Kernel
 
@@ -34,6 +35,24 @@ class BroadcastSum(NamedTuple):
     by_shape: bool
 
 
+def looking_back(
+    nodes: Mapping[str, NodeDef], work: Needed, fed: Collection[Tensor]
+) -> Callable[[Tensor, str, int], list[Tensor] | None]:
+    """A function that gives the inputs of the node that computes a tensor, where it is of an op and has so many.
+
+    None of one that waits for others, or whose output is fed.
+    """
+
+    def inputs_of(tensor: Tensor, op: str, count: int) -> list[Tensor] | None:
+        node = nodes.get(tensor[0])
+        if node is None or node.op != op or tensor in fed or tensor[0] in work.controls:
+            return None
+        inputs = work.inputs[tensor[0]]
+        return inputs if len(inputs) == count else None
+
+    return inputs_of
+
+
 def find_broadcast_sums(
     work: Needed, fed: Collection[Tensor], place: Callable[[str], object] | None
 ) -> dict[str, BroadcastSum]:
@@ -42,16 +61,7 @@ def find_broadcast_sums(
     Attributes:
         place: where nodes are that may be taken together, None for those that may be with no other; None where all may.
     """
-    nodes = {node.name: node for node in work.order}
-
-    def inputs_of(tensor: Tensor, op: str, count: int) -> list[Tensor] | None:
-        """The inputs of the node that computes a tensor, where it is of that op and waits for nothing else."""
-        node = nodes.get(tensor[0])
-        if node is None or node.op != op or tensor in fed or tensor[0] in work.controls:
-            return None
-        inputs = work.inputs[tensor[0]]
-        return inputs if len(inputs) == count else None
-
+    inputs_of = looking_back({node.name: node for node in work.order}, work, fed)
     found = {}
     for node in work.order:
         inputs = work.inputs[node.name]
