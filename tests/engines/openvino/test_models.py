@@ -287,10 +287,32 @@ print(convert_model is openvino.convert_model)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_forked_process_ends_in_order(paths: list[Path], status: int) -> None:
+    script = f"""
+import os, sys, warnings
+import numpy as np, graphrack as gr
+warnings.simplefilter("ignore", DeprecationWarning)
+x = np.ones((1, 40, 40, 16))
+model = gr.load({str(paths[0])!r}, engine="openvino")
+model(x)
+child = os.fork()
+if child == 0:
+    model(x)
+    print("printed", end="")
+    sys.exit({status})
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == {status}
+"""
+    assert ended("-c", script) == "printed"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_compiles_for_itself(paths: list[Path]) -> None:
     script = f"""
 import os, warnings
 import numpy as np, graphrack as gr
+from graphrack.engines.openvino import step
+step._RACED_S = 0.0
 warnings.simplefilter("ignore", DeprecationWarning)
 x = np.ones((1, 40, 40, 16))
 one, other = gr.load({str(paths[0])!r}), gr.load({str(paths[1])!r})

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphrack.engines.interpreter.state import current_values
-from graphrack.engines.openvino import background
+from graphrack.engines.openvino import background, runtime
 from graphrack.engines.openvino.background import Ending, Job
 from graphrack.engines.openvino.executable import (
     Executable,
@@ -173,8 +173,13 @@ class ClusterProgram:
             self._compiled = {key: found for key, found in self._compiled.items() if found is not dropped}
 
     def _begin_anew(self) -> None:
-        """In a process that was forked: nothing is compiled there."""
-        _left_behind.extend(self._compiled.values())
+        """In a process that was forked: nothing is compiled there.
+
+        What its parent has compiled waits for threads that it doesn't have: when it is run, where one of them was at
+        work when the process forked (once in a hundred times on a busy machine), or when it is let go of.
+        """
+        for executable in self._compiled.values():
+            runtime.leave_behind(executable)
         self._lock = threading.Lock()
         self._compiled, self._jobs, self._pending = {}, {}, []
 
@@ -273,9 +278,6 @@ class ClusterProgram:
 
 
 _programs: weakref.WeakSet[ClusterProgram] = weakref.WeakSet()
-# What a forked process has of its parent's. It would wait for threads that it doesn't have: to run it, where one of
-# them was at work when the process forked (once in a hundred times on a busy machine), or to let go of it.
-_left_behind: list[Executable] = []
 
 
 def _after_fork() -> None:

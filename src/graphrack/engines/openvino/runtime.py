@@ -118,7 +118,19 @@ def end_turn() -> None:
 def _after_fork() -> None:
     global _turns, _core_lock, _forked
     _turns, _core_lock = threading.Lock(), threading.Lock()
+    if _core is not None:
+        leave_behind(_core)
     _forked = _core is not None
+
+
+def leave_behind(thing: Any) -> None:
+    """Has a thing of OpenVINO's outlive this process, one that was forked.
+
+    Its end would wait for threads that stayed behind in the parent: for good, or until the process is aborted.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 if hasattr(os, "register_at_fork"):

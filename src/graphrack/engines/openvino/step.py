@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import is_
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,12 @@ _MAX_WEIGHTS = 256
 # A cluster is compiled once the runs so far could have gained this part of what compiling takes: who has run a
 # model will most likely run it again.
 _HOPE = 0.05
+
+# What the interpreter is thought to run in less is also measured, both ways, once it is compiled: of small clusters
+# calls are most, which an estimate may miss by a factor of two or more. So many times, for as long as that at most.
+_RACED_S, _ROUNDS, _RACE_S = 0.005, 5, 0.02
+# How often a cluster that is left to the interpreter is run before its inputs are looked at again.
+_LONGEST_REST = 256
 
 Array = np.ndarray[Any, Any]
 
@@ -97,6 +104,9 @@ class ClusterStep:
         self._before: Any = None  # what the last run's shapes depended on
         self._missing: ClusterProgram | None = None
         self._declined: set[tuple[Any, ...]] = set()  # shapes and sizes for which the interpreter is as fast
+        self._rest, self._next_rest, self._resting_on = 0, 1, (self._inputs[0][0] if inputs else -1, ())
+        self._won: dict[int, bool] = {}  # whether OpenVINO was the faster, by the magnitude of the work
+        self._contest: int | None = None  # that of a run which has yet to be measured
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
         self._last: tuple[list[Array], int | None] = ([], 0)
@@ -105,23 +115,71 @@ class ClusterStep:
 
     def __call__(self, frame: Frame) -> None:
         """Runs it once."""
-        results = self._results(frame)
-        if results is not None:
-            for slot, value in zip(self.outputs, results, strict=True):
-                frame[slot] = value
+        if self._rest:
+            slot, shape = self._resting_on
+            if getattr(frame[slot], "shape", None) == shape:
+                self._rest -= 1
+                self._by_interpreter(frame)
+                return
+            self._rest, self._next_rest = 0, 1
+        if self._by_openvino(frame):
+            if self._contest is not None:
+                self._race(frame)
             return
+        self._by_interpreter(frame)
+        if self._missing is not None:
+            self._missing.compile_soon()
+            self._missing = None
+
+    def _by_openvino(self, frame: Frame) -> bool:
+        results = self._results(frame)
+        if results is None:
+            return False
+        for slot, value in zip(self.outputs, results, strict=True):
+            frame[slot] = value
+        return True
+
+    def _by_interpreter(self, frame: Frame) -> None:
         for step in self.inner:
             try:
                 step(frame)
             except Exception as error:
                 locate(error, step)
                 raise
-        if self._missing is not None:
-            self._missing.compile_soon()
-            self._missing = None
+
+    def _race(self, frame: Frame) -> None:
+        """Finds out who is the faster, and leaves runs of that magnitude to it."""
+        magnitude, self._contest = self._contest, None
+        assert magnitude is not None
+        self._won[magnitude] = True
+        ways: tuple[Callable[[Frame], Any], ...] = (self._by_openvino, self._by_interpreter)
+        fastest, began = [math.inf, math.inf], perf_counter()
+        for _ in range(_ROUNDS):
+            for i, way in enumerate(ways):
+                start = perf_counter()
+                way(frame)
+                fastest[i] = min(fastest[i], perf_counter() - start)
+            if perf_counter() - began > _RACE_S:
+                break
+        self._won[magnitude] = fastest[0] < fastest[1]
+        if not any(self._won.values()):
+            self.programs.clear()
+
+    def _decline(self, frame: Frame) -> None:
+        """Leaves runs on such inputs to the interpreter, and the next few without looking at all of them."""
+        if not self._inputs:
+            return
+        self._declined.add(self._shapes_of(frame))
+        self._begin_rest(frame)
+
+    def _begin_rest(self, frame: Frame) -> None:
+        largest = max((slot for slot, _ in self._inputs), key=lambda slot: getattr(frame[slot], "size", 0))
+        self._resting_on = largest, getattr(frame[largest], "shape", ())
+        self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, _LONGEST_REST)
 
     def _results(self, frame: Frame) -> list[Any] | None:
         if self._declined and self._shapes_of(frame) in self._declined:
+            self._begin_rest(frame)
             return None
         arrays = []
         for slot, dtype in self._inputs:
@@ -151,9 +209,14 @@ class ClusterStep:
         waiting = background.is_waiting()
         new = self._before not in (None, key) and not waiting
         self._before = None if waiting else key  # after a warm-up any shapes are as good
-        if cost is None or not (self.eager or self._pays(cost, new)) or not all(map(finite, arrays)):
-            if cost is not None and not self.eager and not self._gains(cost):
-                self._declined.add(self._shapes_of(frame))
+        if cost is None:
+            return None
+        magnitude = math.frexp(cost.interpreter)[1]
+        if not self.eager and not (self._won.get(magnitude, True) and self._pays(cost, new)):
+            if not (self._won.get(magnitude, True) and self._gains(cost)):
+                self._decline(frame)
+            return None
+        if not all(map(finite, arrays)):
             return None
         program = self._program(inference, arrays, weights)
         try:
@@ -165,6 +228,10 @@ class ClusterStep:
             return None
         if results is None:
             self._missing = program
+        else:
+            self._next_rest = 1
+            if magnitude not in self._won and cost.interpreter < _RACED_S and not new and not self.eager:
+                self._contest = magnitude
         return results
 
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
@@ -209,7 +276,7 @@ class ClusterStep:
             return "not run yet"
         if self.cost is None:
             return "left to the interpreter: OpenVINO isn't given values of these shapes"
-        if not self._gains(self.cost):
+        if not self._gains(self.cost) or (self._won and not any(self._won.values())):
             return "left to the interpreter, which is as fast"
         return "to be compiled when it has run more often"
 

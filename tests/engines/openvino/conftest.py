@@ -1,0 +1,13 @@
+"""What tests of clusters share."""
+
+from __future__ import annotations
+
+import pytest
+
+from graphrack.engines.openvino import step
+
+
+@pytest.fixture(autouse=True)
+def as_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a cluster is thought to cost decides, and no clock."""
+    monkeypatch.setattr(step, "_RACED_S", 0.0)

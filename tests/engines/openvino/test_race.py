@@ -1,0 +1,137 @@
+"""Clusters whose runs are measured: the faster of OpenVINO and the interpreter goes on with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from engines.openvino.running import clusters, states
+
+import graphrack as gr
+from graphrack.engines.openvino import step
+
+RNG = np.random.default_rng(4)
+LEFT = "left to the interpreter, which is as fast"
+
+
+def normal(*shape: int) -> Any:
+    return (0.3 * RNG.normal(size=shape)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch, as_estimated: None) -> None:
+    monkeypatch.setattr(step, "_RACED_S", 10.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    graph = tf.Graph()
+    with graph.as_default():
+        y = tf.placeholder(tf.float32, [None, 64], name="x")
+        for _ in range(4):
+            y = tf.nn.relu(tf.matmul(y, tf.constant(normal(64, 64) / 4)))
+        tf.identity(y, name="y")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    return tmp_path
+
+
+def slowed(call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+    def slow(*arguments: Any) -> Any:
+        time.sleep(seconds)
+        return call(*arguments)
+
+    return slow
+
+
+def test_the_interpreter_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step.ClusterProgram, "run", slowed(step.ClusterProgram.run, 0.2))
+    model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
+    expected = gr.load(folder / "g.pb", engine="numpy").run("y", {"x": data})
+    model.warmup({"x": data}, "y")
+    model.run("y", {"x": data})
+    assert states(model) == [LEFT]
+    assert not clusters(model)[0].programs
+    for _ in range(3):
+        np.testing.assert_array_equal(model.run("y", {"x": data}), expected)
+    assert not clusters(model)[0].programs
+
+
+def test_openvino_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
+    expected = gr.load(folder / "g.pb", engine="numpy").run("y", {"x": data})
+    own = step.ClusterStep._by_interpreter
+    runs = []
+
+    def slow(cluster: Any, frame: Any) -> None:
+        runs.append(1)
+        time.sleep(0.2)
+        own(cluster, frame)
+
+    monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slow)
+    model.warmup({"x": data}, "y")
+    runs.clear()
+    model.run("y", {"x": data})
+    assert states(model) == ["compiled"]
+    assert not runs
+    for rows in (256, 256, 256, 300):  # of the same magnitude
+        found = model.run("y", {"x": normal(rows, 64)})
+        assert found.shape == (rows, 64)
+    np.testing.assert_allclose(model.run("y", {"x": data}), expected, rtol=1e-4, atol=1e-5)
+    assert len(runs) <= 2  # those on new sizes, which would cost OpenVINO more
+
+
+def test_work_of_another_magnitude_is_measured_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gr.load(folder / "g.pb", engine="auto")
+    run = step.ClusterProgram.run
+
+    def slow_on_few(program: Any, inputs: Any, *others: Any) -> Any:
+        time.sleep(0.2 if len(inputs[0]) < 1000 else 0.0)
+        return run(program, inputs, *others)
+
+    own = step.ClusterStep._by_interpreter
+
+    def slow_on_many(cluster: Any, frame: Any) -> None:
+        value = frame[cluster.slots[0]]
+        time.sleep(0.2 if len(value) >= 1000 else 0.0)
+        own(cluster, frame)
+
+    monkeypatch.setattr(step.ClusterProgram, "run", slow_on_few)
+    monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slow_on_many)
+    few, many = normal(128, 64), normal(4096, 64)
+    model.warmup({"x": few}, "y")
+    model.run("y", {"x": few})
+    assert states(model) == [LEFT]
+    model.warmup({"x": many}, "y")
+    assert states(model) == ["compiled"]
+    judge = gr.load(folder / "g.pb", engine="numpy")
+    for data, exact in ((few, True), (many, False)):
+        model.run("y", {"x": data})
+        found, expected = model.run("y", {"x": data}), judge.run("y", {"x": data})
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert np.array_equal(found, expected) == exact
+
+
+def test_the_engine_openvino_is_not_measured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step.ClusterProgram, "run", slowed(step.ClusterProgram.run, 0.02))
+    model = gr.load(folder / "g.pb", engine="openvino")
+    for _ in range(2):
+        model.run("y", {"x": normal(4, 64)})
+    assert states(model) == ["compiled"]
+
+
+def test_a_cluster_that_rests_looks_again_when_its_input_has_another_shape(folder: Path) -> None:
+    model, judge = (gr.load(folder / "g.pb", engine=engine) for engine in ("auto", "numpy"))
+    one, many = normal(1, 64), normal(4096, 64)
+    for _ in range(40):  # too little for OpenVINO
+        model.run("y", {"x": one})
+    assert states(model) == [LEFT]
+    model.warmup({"x": many}, "y")
+    assert clusters(model)[0].programs or states(model) == [LEFT]
+    assert clusters(model)[0]._won  # it was measured
+    for data in (one, many, one):
+        np.testing.assert_allclose(model.run("y", {"x": data}), judge.run("y", {"x": data}), rtol=1e-4, atol=1e-5)
