@@ -7,7 +7,7 @@ are NaN here; TensorFlow's are those of the values after the last NaN.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ def _reduce(ufunc: np.ufunc, data: Array, ids: Array, out: Array) -> None:
 
 
 _FEW_IDS = 64
+_FEW_SUMS = 8  # rows that are sooner added to others one by one
 _AS_ROWS = 1 << 8
 """Elements that are added to others row by row: NumPy is quicker with single ones, but has to be told which."""
 
@@ -228,6 +229,36 @@ def _finite_limits(T: DType) -> tuple[Any, Any]:
     return narrow.min, narrow.max
 
 
+def _come_once(listed: Sequence[int]) -> bool:
+    return len(set(listed)) == len(listed)
+
+
+def _few_by_segment(rows: Array, listed: list[int], count: int) -> Array:
+    """Sums of a few rows, each of the segment that is listed for it; the rows themselves where each is one's only one.
+
+    Attributes:
+        rows: may be given back, or changed.
+        count: of segments.
+    """
+    if len(listed) == count and listed == list(range(count)):
+        return rows
+    places: dict[int, int] = {}
+    more = [(i, segment) for i, segment in enumerate(listed) if places.setdefault(segment, i) != i]
+    if len(more) > _FEW_SUMS:
+        out = np.zeros((count, *rows.shape[1:]), rows.dtype)
+        reduce_at(np.add, out, np.array(listed, np.intp), rows)
+        return out
+    if len(places) == count:
+        out = rows.take([places[segment] for segment in range(count)], 0)
+    else:
+        out = np.zeros((count, *rows.shape[1:]), rows.dtype)
+        for segment, i in places.items():
+            out[segment] = rows[i]
+    for i, segment in more:
+        out[segment] += rows[i]
+    return out
+
+
 def _sparse(scale: Callable[[Array], Array] | None, given: bool) -> Kernel:
     """Sums of chosen rows by segment.
 
@@ -237,19 +268,21 @@ def _sparse(scale: Callable[[Array], Array] | None, given: bool) -> Kernel:
     """
 
     def total(data: Array, indices: Array, segment_ids: Array, count: int) -> Array:
+        if indices.size <= _FEW_IDS:
+            return scaled(_few_by_segment(data.take(indices, 0), segment_ids.tolist(), count), segment_ids, count)
         out = np.zeros((count, *data.shape[1:]), data.dtype)
         width = math.prod(data.shape[1:])
-        if indices.size * width <= _AS_ROWS:
-            reduce_at(np.add, out, segment_ids, data.take(indices, 0))
-        else:
-            step = max(GATHERED // max(width, 1), 1)
-            for first in range(0, indices.size, step):
-                ids = segment_ids[first : first + step]
-                starts = _starts(ids)
-                rows = data[indices[first : first + step]]
-                out[ids[starts]] += np.add.reduceat(rows, starts, 0, data.dtype)
-        if scale is not None:
-            out /= scale(_counts(segment_ids, count, data)).astype(data.dtype)
+        step = max(GATHERED // max(width, 1), 1)
+        for first in range(0, indices.size, step):
+            ids = segment_ids[first : first + step]
+            starts = _starts(ids)
+            rows = data[indices[first : first + step]]
+            out[ids[starts]] += np.add.reduceat(rows, starts, 0, data.dtype)
+        return scaled(out, segment_ids, count)
+
+    def scaled(out: Array, segment_ids: Array, count: int) -> Array:
+        if scale is not None and not (segment_ids.size <= _FEW_IDS and _come_once(segment_ids.tolist())):
+            out /= scale(_counts(segment_ids, count, out)).astype(out.dtype)
         return out
 
     def run(data: Array, indices: Array, segment_ids: Array, num_segments: Array | None = None) -> Any:
@@ -339,20 +372,24 @@ def _sparse_grad_rows(scale: Callable[[Array], Array] | None) -> Kernel:
     def run(grad: Array, indices: Array, segment_ids: Array, dense_output_dim0: Array) -> tuple[Array, Array]:
         _check_sparse("grad", grad, indices)
         within("indices", indices, max(scalar("dense_output_dim0", dense_output_dim0), 0))
-        rows, places = _numbered(indices)
-        return sent(grad, places, segment_ids, np.array(len(rows))), rows
+        if indices.size <= _FEW_IDS and segment_ids.shape == indices.shape:
+            within("segment_ids", segment_ids, len(grad))
+            if scale is not None and not _come_once(segment_ids.tolist()):
+                grad = grad / scale(_counts(segment_ids, len(grad), grad)).astype(grad.dtype)
+            listed = indices.tolist()
+            found = sorted(set(listed))
+            numbers = {value: i for i, value in enumerate(found)}
+            rows = _few_by_segment(grad.take(segment_ids, 0), [numbers[value] for value in listed], len(found))
+            return rows, np.array(found, indices.dtype)
+        unique, places = _numbered(indices)
+        return sent(grad, places, segment_ids, np.array(len(unique))), unique
 
     sent = _sparse_grad(scale)
     return run
 
 
 def _numbered(indices: Array) -> tuple[Array, Array]:
-    """The numbers in a vector, sorted, and where each is among them; in half of np.unique's time."""
-    if indices.size <= _FEW_IDS:
-        listed = indices.tolist()
-        found = sorted(set(listed))
-        number = {value: i for i, value in enumerate(found)}
-        return np.array(found, indices.dtype), np.array([number[value] for value in listed], np.intp)
+    """The numbers of a vector, sorted, and where each is among them; in half of np.unique's time."""
     order = indices.argsort()
     ordered = indices.take(order)
     fresh = np.ones(indices.size, bool)

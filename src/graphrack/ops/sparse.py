@@ -13,7 +13,7 @@ from graphrack.formats.dtypes import STRING, DType, from_numpy
 from graphrack.ops._arguments import are_within, axis_of, blank
 from graphrack.ops._sparse import Sparse, checked_shape, flat, order, sparse, unflat, vector64
 from graphrack.ops.decoding import ParseTensor, by_content
-from graphrack.ops.registry import MANY, op, specialized
+from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.segment import is_sorted
 
@@ -30,16 +30,19 @@ def SparseReorder(input_indices: Array, input_values: Array, input_shape: Array)
     return tensor.indices[permutation], tensor.values[permutation]
 
 
-@op("SparseReshape", outputs=2)
-def SparseReshape(input_indices: Array, input_shape: Array, new_shape: Array) -> tuple[Array, Array]:
-    if input_indices.ndim != 2 or input_shape.ndim != 1 or new_shape.ndim != 1:
+@specialized("SparseReshape", outputs=2)
+def SparseReshape() -> Any:
+    return Prepared(_reshape, slice(1, None), _sizes_of_reshape)
+
+
+def _sizes_of_reshape(input_shape: Array, new_shape: Array) -> tuple[tuple[int, ...], tuple[int, ...], Array]:
+    """The sizes before and after, and the latter as they are given out."""
+    if input_shape.ndim != 1 or new_shape.ndim != 1:
         raise ValueError(
-            "input_indices must be a matrix, input_shape and new_shape vectors; got shapes "
-            f"{list(input_indices.shape)}, {list(input_shape.shape)} and {list(new_shape.shape)}"
+            f"input_shape and new_shape must be vectors; got shapes {list(input_shape.shape)} and "
+            f"{list(new_shape.shape)}"
         )
     old = checked_shape(input_shape, "the input")
-    if input_indices.shape[1] != len(old):
-        raise ValueError(f"indices of rank {input_indices.shape[1]} don't fit the shape {list(old)}")
     new = new_shape.tolist()
     count = math.prod(old)
     if new.count(-1) > 1:
@@ -51,11 +54,20 @@ def SparseReshape(input_indices: Array, input_shape: Array, new_shape: Array) ->
         new[new.index(-1)] = count // rest
     if min(new, default=0) < 0 or math.prod(new) != count:
         raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
-    if tuple(new) == old:  # as embedding lookups do, for any rank
-        return input_indices, vector64(new)
+    return old, tuple(new), vector64(new)
+
+
+def _reshape(input_indices: Array, sizes: tuple[tuple[int, ...], tuple[int, ...], Array]) -> tuple[Array, Array]:
+    old, new, given = sizes
+    if input_indices.ndim != 2:
+        raise ValueError(f"input_indices must be a matrix; got shape {list(input_indices.shape)}")
+    if input_indices.shape[1] != len(old):
+        raise ValueError(f"indices of rank {input_indices.shape[1]} don't fit the shape {list(old)}")
+    if new == old:  # as embedding lookups do, for any rank
+        return input_indices, given
     if not len(input_indices):
-        return np.empty((0, len(new)), np.int64), vector64(new)
-    return unflat(flat(input_indices, old), new), vector64(new)
+        return np.empty((0, len(new)), np.int64), given
+    return unflat(flat(input_indices, old), new), given
 
 
 @op("SparseConcat", outputs=3)
@@ -143,6 +155,8 @@ def SparseSliceGrad(backprop_val_grad: Array, input_indices: Array, input_start:
 
 # ---- Empty rows ----
 
+_FEW_ROWS = 32
+
 
 @op("SparseFillEmptyRows", outputs=4)
 def SparseFillEmptyRows(
@@ -158,6 +172,8 @@ def SparseFillEmptyRows(
     if not are_within(rows, count):
         at = int(((rows < 0) | (rows >= count)).argmax())
         raise ValueError(f"indices[{at}, 0] = {rows[at]} is not in [0, {count})")
+    if rows.size <= _FEW_ROWS >= count:
+        return _few_rows_filled(tensor, rows.tolist(), default)
     empty = np.ones(count, bool)
     empty[rows] = False
     added = empty.nonzero()[0]
@@ -177,6 +193,31 @@ def SparseFillEmptyRows(
         empty,
         reverse[: len(rows)],
     )
+
+
+def _few_rows_filled(tensor: Sparse, rows: list[int], default: Array) -> tuple[Array, Array, Array, Array]:
+    """What SparseFillEmptyRows gives, for a tensor of so few rows and values that Python is quicker."""
+    count, given = tensor.shape[0], len(rows)
+    there = set(rows)
+    empty = np.zeros(count, bool)
+    if len(there) == count and rows == sorted(rows):
+        return tensor.indices, tensor.values, empty, np.arange(given)
+    everywhere = rows + [row for row in range(count) if row not in there]
+    order = sorted(range(len(everywhere)), key=everywhere.__getitem__)
+    indices, values = np.zeros((len(order), len(tensor.shape)), np.int64), np.empty(len(order), tensor.values.dtype)
+    values[...] = default
+    reverse = [0] * given
+    for place, source in enumerate(order):
+        if source < given:
+            reverse[source] = place
+        else:
+            row = everywhere[source]
+            indices[place, 0] = row
+            empty[row] = True
+    if given:
+        indices[reverse] = tensor.indices
+        values[reverse] = tensor.values
+    return indices, values, empty, np.array(reverse, np.int64)
 
 
 @op("SparseFillEmptyRowsGrad", outputs=2)

@@ -11,14 +11,14 @@ written in place and few are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from graphrack.ops.registry import REGISTRY, Kernel, specialized
 from graphrack.ops.runtime import Handle, RunState
-from graphrack.ops.training_sparse import check_rows, waves
+from graphrack.ops.training_sparse import are_distinct, check_rows, put_rows, waves
 
 Array = np.ndarray[Any, Any]
 Update = Callable[..., tuple[Array, ...]]
@@ -69,7 +69,7 @@ def applies(
     return decorate
 
 
-def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], others: list[str]) -> None:
+def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], scalars: Sequence[tuple[int, str]]) -> None:
     """Raises `ValueError` where slots have other shapes than the variable, or hyperparameters are no scalars."""
     shape = values[0].shape
     for value in values:
@@ -78,18 +78,19 @@ def _check(values: list[Any], states: list[str], inputs: tuple[Any, ...], others
             raise ValueError(
                 f"{states[0]} and {name} must have the same shape, found {list(shape)} and {list(value.shape)}"
             )
-    for i, value in enumerate(inputs):
-        if value.ndim and others[i] != "grad" and others[i] != "indices":
-            raise ValueError(f"{others[i]} must be a scalar, found shape {list(value.shape)}")
+    for i, name in scalars:
+        if inputs[i].ndim:
+            raise ValueError(f"{name} must be a scalar, found shape {list(inputs[i].shape)}")
 
 
 def _dense(update: Update, states: list[str], others: list[str]) -> Kernel:
     count, place = len(states), others.index("grad")
+    scalars = [(i, name) for i, name in enumerate(others) if i != place]
 
     def kernel(state: RunState, *inputs: Any) -> Handle:
         handles, inputs = inputs[:count], inputs[count:]
         values = [state.read(handle) for handle in handles]
-        _check(values, states, inputs, others)
+        _check(values, states, inputs, scalars)
         inputs = tuple([value if value.ndim else value[()] for value in inputs])
         shape, grad = values[0].shape, inputs[place]
         if grad.shape != shape:
@@ -122,12 +123,12 @@ def _in_pieces(update: Update, values: list[Any], inputs: tuple[Any, ...], place
 
 def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
     count, place = len(states), others.index("grad")
-    others = [*others[: place + 1], "indices", *others[place + 1 :]]
+    scalars = [(i + (i > place), name) for i, name in enumerate(others) if i != place]  # indices come after grad
 
     def kernel(state: RunState, *inputs: Any) -> Handle:
         handles, inputs = inputs[:count], inputs[count:]
         values = [state.read(handle) for handle in handles]
-        _check(values, states, inputs, others)
+        _check(values, states, inputs, scalars)
         shape, grad, indices = values[0].shape, inputs[place], inputs[place + 1]
         if not shape:
             raise ValueError("var must have at least one dimension for a sparse update, found a scalar")
@@ -144,11 +145,14 @@ def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
         del values
         out = [state.copy(handle, indices) for handle in handles]
         before, after = inputs[:place], inputs[place + 2 :]
-        for wave in waves(indices):
-            rows = indices[wave]
-            results = update(*[whole.take(rows, 0) for whole in out], *before, grad[wave], *after)
-            for whole, result in zip(out, results, strict=True):
-                whole[rows] = result
+        if are_distinct(indices):
+            results = update(*[whole.take(indices, 0) for whole in out], *before, grad, *after)
+            put_rows(out, indices, results)
+        else:
+            for wave in waves(indices):
+                rows = indices[wave]
+                results = update(*[whole.take(rows, 0) for whole in out], *before, grad[wave], *after)
+                put_rows(out, rows, results)
         for handle, whole in zip(handles, out, strict=True):
             state.write(handle, whole)
         return handles[0]  # type: ignore[no-any-return]

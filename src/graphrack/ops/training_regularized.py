@@ -44,31 +44,42 @@ def _ftrl(multiply_linear_by_lr: bool) -> Callable[..., tuple[Array, ...]]:
     def update(
         var: Array, accum: Array, linear: Array, grad: Array, lr: Any, l1: Any, l2: Any, shrinkage: Any, power: Any
     ) -> tuple[Array, ...]:
-        two = var.dtype.type(2)
-        new_accum = accum + grad * grad
-        if power == var.dtype.type(-0.5):
-            root, old_root = np.sqrt(new_accum), np.sqrt(accum)
+        new_accum = grad * grad
+        new_accum += accum
+        if float(power) == -0.5:
+            root, change = np.sqrt(new_accum), np.sqrt(accum)
         else:
-            root, old_root = new_accum**-power, accum**-power
-        old_root = root - old_root
-        if shrinkage is not None:
-            grad = grad + two * shrinkage * var
+            root, change = new_accum**-power, accum**-power
+        change = np.subtract(root, change, out=change) if var.ndim else root - change
+        if shrinkage is not None and float(shrinkage):
+            grad = grad + var.dtype.type(2) * shrinkage * var
         if multiply_linear_by_lr:
-            old_root *= var
+            change *= var
             linear = linear + grad * lr
             l1, l2 = l1 * lr, l2 * lr
         else:
-            old_root /= lr
-            old_root *= var
+            change /= lr
+            change *= var
             linear = linear + grad
             root /= lr
-        linear -= old_root
-        root += two * l2
-        result = np.sign(linear)
-        result *= l1
-        result -= linear
-        result /= root
-        return np.where(np.abs(linear) > l1, result, var.dtype.type(0)), new_accum, linear
+        linear -= change
+        if float(l2):
+            root += var.dtype.type(2) * l2
+        size = np.abs(linear)
+        if not var.ndim:
+            result = (np.copysign(l1, linear) - linear) / root if size > l1 else var.dtype.type(0)
+            return result, new_accum, linear
+        if float(l1):
+            below = np.copysign(l1, linear)
+            below -= linear
+        else:
+            below = np.negative(linear)
+        kept = size > l1
+        if b"\0" not in kept.tobytes():
+            below /= root
+            return below, new_accum, linear
+        result = np.zeros(var.shape, var.dtype)
+        return np.divide(below, root, out=result, where=kept), new_accum, linear
 
     return update
 

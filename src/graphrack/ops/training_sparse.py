@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,25 @@ _FEW = 100
 def are_distinct(indices: Array) -> bool:
     """Whether a vector of few indices has none twice; of many, nobody looks."""
     return indices.size <= _FEW and len(set(indices.tolist())) == indices.size
+
+
+_FEW_ROWS = 6
+"""Rows that are sooner put into an array one by one."""
+
+
+def put_rows(arrays: Sequence[Array], indices: Array, rows: Sequence[Array]) -> None:
+    """Puts the same rows of several arrays of one shape, which are C-contiguous; no index may come twice."""
+    if arrays[0].size == len(arrays[0]):  # one element a row
+        for array, given in zip(arrays, rows, strict=True):
+            array.put(indices, given)
+    elif indices.size <= _FEW_ROWS:
+        listed = indices.tolist()
+        for array, given in zip(arrays, rows, strict=True):
+            for index, row in zip(listed, given, strict=True):
+                array[index] = row
+    else:
+        for array, given in zip(arrays, rows, strict=True):
+            array[indices] = given
 
 
 def waves(indices: Array) -> Iterator[Array | slice]:

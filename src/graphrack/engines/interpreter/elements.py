@@ -56,10 +56,10 @@ def find_elements(
         if node.op != "StridedSlice" or len(inputs) != 4:
             continue
         begin, strides = node_of(inputs[1], "Pack"), node_of(inputs[3], "Const")
-        if begin is None or strides is None or begin.attr["axis"].i or begin.name in work.controls:
+        if begin is None or strides is None or _integer(begin, "axis") or begin.name in work.controls:
             continue
         numbers, steps = work.inputs[begin.name], np.asarray(constant(strides))
-        count, masks = len(numbers), {key: node.attr[key].i for key in _MASKS}
+        count, masks = len(numbers), {key: _integer(node, key) for key in _MASKS}
         if steps.shape != (count,) or (steps != 1).any() or masks["ellipsis_mask"] or masks["new_axis_mask"]:
             continue
         shrunk = [bool(masks["shrink_axis_mask"] >> i & 1) for i in range(count)]
@@ -72,6 +72,11 @@ def find_elements(
             found[node.name] = Element(positions, [None if a else slice(None) for a in shrunk])
             work.inputs[node.name] = taken
     return found
+
+
+def _integer(node: NodeDef, attribute: str) -> int:
+    """An attribute, 0 where it is left out; asking a message for what isn't there would put it there."""
+    return node.attr[attribute].i if attribute in node.attr else 0
 
 
 _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.engines.interpreter import control_flow, memory, outside, steps
+from graphrack.engines.interpreter import control_flow, memory, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow
+from graphrack.engines.interpreter.duplicates import merge_duplicates
 from graphrack.engines.interpreter.elements import Element, element, find_elements
-from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
+from graphrack.engines.interpreter.functions import FUNCTION_OPS, Functions
+from graphrack.engines.interpreter.needed_ops import ops_of
 from graphrack.engines.interpreter.order import Item
-from graphrack.engines.interpreter.plan import Fetch, Place, Read, missing_ops, unfed_placeholders
+from graphrack.engines.interpreter.plan import Fetch, Place, Read
 from graphrack.engines.interpreter.rows import find_summed_rows, summing_rows
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import BroadcastSum, broadcast_sum, find_broadcast_sums, without_unneeded
@@ -87,7 +89,7 @@ class NodeCompiler:
         for feed in feeds:
             self.new_slot(feed)
         self.work = needed(index, fetches, self.fed)
-        self.ops, nodes_of_functions = self.look_up(self.work.order)
+        self.ops, nodes_of_functions = ops_of(index, self.work, self.fed, fetches, functions)
         self.needs_state = nodes_of_functions
         self.writes = any(op.writes for op in self.ops.values()) or functions.writes
         # Where an op takes a reference, TF1 variables are read when their values are taken. The body of a
@@ -101,10 +103,10 @@ class NodeCompiler:
         self.summed_rows: dict[str, int] = {}
         self.elements: dict[str, Element] = {}
         self.find_used()
-        self.waited_for = {name for waited in self.work.controls.values() for name in waited}
 
     def find_used(self) -> None:
-        """Sets `used`: the tensors that anything takes; and their numbers, by node."""
+        """Sets `used`: the tensors that anything takes; their numbers, by node; and `waited_for`: nodes, by name."""
+        self.waited_for = {name for waited in self.work.controls.values() for name in waited}
         self.used = {source for inputs in self.work.inputs.values() for source in inputs}
         self.used.update(f for f in self.fetches if not isinstance(f, str))
         self.taken_of: dict[str, list[int]] = {}
@@ -114,55 +116,31 @@ class NodeCompiler:
     def shorten(self) -> None:
         """Makes one node of several where that is known to give the same."""
         flow = self.flow
+        merged = merge_duplicates(
+            self.work,
+            self.fed,
+            self.fetches,
+            self.ops,
+            lambda name: flow is None or flow.place(name) is flow.root,
+            by_reference=self.by_reference,
+        )
+        if merged:
+            self.leave_out_unneeded()
+            flow = self.flow
         self.sums = find_broadcast_sums(self.work, self.fed, None if flow is None else flow.place)
         may = (lambda node, inputs: True) if flow is None else flow.is_as_before
         self.elements = find_elements(self.work, self.fed, self.index.constant, may)
         if flow is None:
             self.summed_rows = find_summed_rows(self.work, self.fed, self.index.constant)
         if self.sums or self.elements or self.summed_rows:
-            self.work = without_unneeded(self.work, self.fetches, self.fed)
-            if self.flow is not None:
-                self.flow = ControlFlow(self.work, self.fed)
-            self.find_used()
+            self.leave_out_unneeded()
 
-    # Looking up
-
-    def look_up(self, nodes: Sequence[NodeDef]) -> tuple[dict[str, Op], bool]:
-        """The op of every node, and whether any calls functions; or one error for all ops that are missing,
-        one for all unfed placeholders."""
-        found: dict[str, Op] = {}
-        missing: dict[str, list[str]] = {}
-        unfed: list[str] = []
-        calls = False
-        for node in nodes:
-            name = node.op
-            count = len(self.work.inputs[node.name])
-            if count < (least := control_flow.LEAST_INPUTS.get(name, 0)):
-                raise control_flow.too_few_inputs(node, count, least)
-            if name in found or name in PLANNED:
-                if name in PLACEHOLDERS and name != "PlaceholderWithDefault" and (node.name, 0) not in self.fed:
-                    unfed.append(node.name)
-            elif name in FUNCTION_OPS:
-                calls = True
-                self.functions.examine(node, missing)
-            else:
-                op = registry.lookup(name)
-                if op is None:
-                    missing.setdefault(name, []).append(node.name)
-                else:
-                    found[name] = op
-                    if op.ref_inputs and count <= max(op.ref_inputs):
-                        raise control_flow.too_few_inputs(node, count, max(op.ref_inputs) + 1)
-            if name in found and found[name].io:
-                self.functions.reaching.setdefault(name, []).append(node.name)
-        outside.check_pipelines(self.index, nodes, self.work.inputs, self.fed, self.fetches)
-        if not outside.NEVER.keys().isdisjoint(missing):
-            raise outside.refuse({name: missing[name] for name in missing if name in outside.NEVER})
-        if missing:
-            raise missing_ops(missing)
-        if unfed:
-            raise unfed_placeholders(unfed, self.fetches)
-        return found, calls
+    def leave_out_unneeded(self) -> None:
+        """Sees anew what is needed and where it lies, after nodes have been made to take something else."""
+        self.work = without_unneeded(self.work, self.fetches, self.fed)
+        if self.flow is not None:
+            self.flow = ControlFlow(self.work, self.fed)
+        self.find_used()
 
     def item_writes(self, item: Item) -> bool:
         """Whether a node changes variables; a loop is taken to."""
