@@ -33,7 +33,8 @@ def _whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
 
 UNARY: Sequence[Callable[[Any], Any]] = (
     tf.nn.relu, tf.nn.relu6, tf.nn.leaky_relu, tf.nn.softmax, tf.sigmoid, tf.tanh, tf.negative, tf.abs, tf.exp,
-    tf.square, tf.floor, tf.erf, lambda x: tf.rsqrt(x * x + 1.0), lambda x: tf.maximum(x, 0.25), lambda x: 2.0 - x,
+    tf.square, tf.floor, tf.erf, lambda x: tf.rsqrt(x * x + 1.0), lambda x: tf.maximum(x, 0.25), lambda x: tf.minimum(0.25, x),
+    lambda x: 2.0 - x,
     lambda x: tf.nn.bias_add(x, tf.constant(np.arange(COLUMNS, dtype=np.float32))),
     lambda x: tf.nn.bias_add(x, tf.get_default_graph().get_collection("bias")[0]),
     lambda x: tf.reshape(tf.compat.v1.nn.fused_batch_norm(

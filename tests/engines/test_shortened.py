@@ -185,3 +185,24 @@ def test_sums_of_rows_that_are_fed_are_taken_as_they_are(tmp_path: Path) -> None
         sess.run("train", feeds)
         np.testing.assert_allclose(model.variables["table"], sess.run(table), rtol=1e-6)
         assert model.variables["table"][1] < -0.9
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32], ids=lambda dtype: dtype.__name__)
+def test_a_maximum_with_a_constant_is_tensorflows_for_few_values_and_for_many(tmp_path: Path, dtype: type) -> None:
+    odd = [np.nan, np.inf, -np.inf, -0.0] if np.dtype(dtype).kind == "f" else [np.iinfo(dtype).min, 0]
+    bounds = [1, 0, *odd]
+    with session() as sess:
+        x = tf.placeholder(dtype, name="x")
+        fetches = [f(x, np.array(b, dtype)) for b in bounds for f in (tf.maximum, tf.minimum)]
+        fetches += [f(np.array(b, dtype), x) for b in bounds for f in (tf.maximum, tf.minimum)]
+        fetches += [tf.maximum(x, np.array([1], dtype)), tf.maximum(np.array(2, dtype), np.array(3, dtype))]
+        fetches += [f(x) for f in (tf.nn.relu, tf.nn.relu6)]
+        tf.train.export_meta_graph(str(tmp_path / "m.meta"), graph=sess.graph)
+        model = gr.load(tmp_path / "m.meta")
+        for shape in ((), (3,), (0, 3), (7, 5), (60, 50)):
+            value = np.resize(np.array([-2, 0.5, 1, 7, *odd], dtype), shape)
+            for found, wanted in zip(
+                model.run([t.name for t in fetches], {"x": value}), sess.run(fetches, {x: value}), strict=True
+            ):
+                assert found.dtype == wanted.dtype
+                np.testing.assert_array_equal(found, wanted)

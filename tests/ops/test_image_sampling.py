@@ -219,3 +219,18 @@ def test_glimpses_beyond_the_image_show_noise_of_its_range(op: str, noise: str) 
     check(op, input=image, size=ints(4), offsets=np.zeros((1, 2), F), refused=True)
     check(op, input=image, size=ints(4, 4), offsets=np.zeros((2, 2), F), refused=True)
     check(op, input=image, size=ints(4, 4), offsets=np.zeros((1, 2), F), noise="gaussian", refused=True)
+
+
+@pytest.mark.parametrize("covered", [0.0, 0.3, 0.95])
+def test_a_distorted_box_covers_one_of_many(covered: float) -> None:
+    corners = np.random.default_rng(0).uniform(0, 1, (2, 40, 2)).astype(F)
+    many = np.concatenate([corners.min(0), corners.max(0)], 1)[None]
+    for seed in range(4):
+        check(
+            "StatelessSampleDistortedBoundingBox",
+            image_size=ints(60, 50, 3),
+            bounding_boxes=many,
+            min_object_covered=F(covered),
+            seed=ints(seed, 7),
+            refused=False,
+        )

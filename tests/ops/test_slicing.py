@@ -125,7 +125,7 @@ def test_slice_agrees(begin: list[int], size: list[int]) -> None:
 
 @pytest.mark.parametrize("axis", range(-3, 3))
 def test_split_and_unpack_agree(axis: int) -> None:
-    for shape in ((2, 3), (0, 4), ()):
+    for shape in ((2, 3), (0, 4), (9, 8, 8), ()):
         for count in (1, 2, 3, 4):
             check("Split", axis=scalar(axis), value=sequence(shape), num_split=count)
             check("Unpack", value=sequence(shape), num=count, axis=axis)

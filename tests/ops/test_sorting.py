@@ -18,6 +18,13 @@ def test_top_k_takes_the_first_of_equal_values(dtype: np.dtype) -> None:
         check("TopKV2", input=value[:0], k=scalar(k, np.int16), index_type=tf.int16)
 
 
+@pytest.mark.parametrize("dtype", REALS, ids=str)
+def test_top_k_of_many_takes_the_first_of_equal_values(dtype: np.dtype) -> None:
+    value = np.concatenate([sample((3, 500), dtype)] * 2, axis=1)
+    for k in (1, 5, 124, 126):
+        check("TopKV2", input=value, k=scalar(k))
+
+
 def test_top_k_of_extremes_and_bad_input() -> None:
     for value in (
         np.array([[1, np.inf, -np.inf, 3], [0.0, -0.0, 2, -0.0]], np.float32),

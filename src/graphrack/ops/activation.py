@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import BFLOAT16, FLOAT, DType
+from graphrack.ops.arithmetic import limited
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
@@ -23,21 +24,16 @@ def _own(T: DType, kernel: Kernel) -> Kernel:
 
 @specialized("Relu", overwrites=(0,))
 def Relu(*, T: DType) -> Kernel:
-    zero = T.numpy.type(0)
-
-    def run(features: Array, *, out: Array | None = None) -> Any:
-        return np.maximum(features, zero) if out is None else np.maximum(features, zero, out=out)
-
-    return run
+    return limited(np.maximum, T.numpy.type(0))
 
 
 @specialized("Relu6", overwrites=(0,))
 def Relu6(*, T: DType) -> Kernel:
-    zero, six = T.numpy.type(0), T.numpy.type(6)
+    at_least, at_most = limited(np.maximum, T.numpy.type(0)), limited(np.minimum, T.numpy.type(6))
 
     def run(features: Array, *, out: Array | None = None) -> Any:
-        result = np.maximum(features, zero) if out is None else np.maximum(features, zero, out=out)
-        return np.minimum(result, six, out=result) if result.ndim else np.minimum(result, six)
+        result = at_least(features, out=out)
+        return at_most(result, out=result) if result.ndim else at_most(result)
 
     return run
 

@@ -18,9 +18,42 @@ from graphrack.ops.runtime import Array
 register("AddV2", np.add)
 register("Sub", np.subtract)
 register("Mul", np.multiply)
-register("Maximum", np.maximum)
-register("Minimum", np.minimum)
 register("NextAfter", np.nextafter)
+
+
+@specialized("Maximum", overwrites=(0, 1))
+def Maximum() -> Kernel:
+    return np.maximum
+
+
+@specialized("Minimum", overwrites=(0, 1))
+def Minimum() -> Kernel:
+    return np.minimum
+
+
+_MANY = 2048
+"""Floats that NumPy's `clip` compares with one number sooner than its `maximum` does: in a quarter of the time then."""
+
+
+def limited(extreme: np.ufunc, bound: Any) -> Kernel:
+    """The function of `x` that gives `extreme(x, bound)`: the kernel of an op with one operand known.
+
+    Attributes:
+        extreme: `np.maximum` or `np.minimum`.
+        bound: a number, of x's dtype.
+    """
+    number = np.array(bound)
+    if number.dtype not in (np.float32, np.float64):
+        return lambda x, *, out=None: extreme(x, number) if out is None else extreme(x, number, out=out)
+    infinity = number.dtype.type(np.inf)
+    low, high = (number[()], infinity) if extreme is np.maximum else (-infinity, number[()])
+
+    def run(x: Array, *, out: Array | None = None) -> Any:
+        if out is None:
+            return extreme(x, number) if x.size < _MANY else x.clip(low, high)
+        return extreme(x, number, out=out) if x.size < _MANY else x.clip(low, high, out=out)
+
+    return run
 
 
 @specialized("Add")

@@ -6,10 +6,10 @@ Alex Graves, "Supervised Sequence Labelling with Recurrent Neural Networks" (201
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable
-from itertools import count
+from heapq import heapify, heappush, heapreplace
+from math import exp, log1p
 from typing import Any
 
 import numpy as np
@@ -40,12 +40,14 @@ def _checked(inputs: Array, sequence_length: Array) -> list[int]:
 
 def _sparse(paths: list[list[int]]) -> _Sparse:
     """Sequences of a batch as a sparse tensor: indices, values, dense shape."""
-    lengths = [len(path) for path in paths]
-    indices = np.empty((sum(lengths), 2), np.int64)
-    indices[:, 0] = np.repeat(np.arange(len(paths)), lengths)
-    indices[:, 1] = np.concatenate([np.arange(n) for n in lengths]) if lengths else 0
     values = np.array([label for path in paths for label in path], np.int64)
-    return indices, values, np.array([len(paths), max(lengths, default=0)], np.int64)
+    longest = max(map(len, paths), default=0)
+    indices, places, start = np.empty((len(values), 2), np.int64), np.arange(longest), 0
+    for b, path in enumerate(paths):
+        end = start + len(path)
+        indices[start:end, 0], indices[start:end, 1] = b, places[: len(path)]
+        start = end
+    return indices, values, np.array([len(paths), longest], np.int64)
 
 
 # ---- Greedy ----
@@ -105,80 +107,90 @@ class _Beam:
 
 
 _Leaf = tuple[float, int, _Beam]
-
-
-def _log_add(a: float, b: float) -> float:
-    high, low = (a, b) if a > b else (b, a)
-    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+_NONE = -math.inf
 
 
 class _Search:
-    """The search for one sequence; `leaves` is a heap of the beams, the least likely first."""
+    """The search for one sequence; `leaves` is a heap of the beams, the least likely first.
+
+    Of equally likely beams the one found last is dropped first: their numbers go down.
+    """
 
     def __init__(self, width: int):
         self.width = width
-        self.leaves: list[_Leaf] = []
-        self._number = count(0, -1)  # of equally likely beams the one found last is dropped first
         root = _Beam(None, -1)
         root.total = root.blank = 0.0
-        self._push(root)
-
-    def _push(self, beam: _Beam) -> None:
-        heapq.heappush(self.leaves, (beam.total, next(self._number), beam))
+        self.leaves: list[_Leaf] = [(0.0, 0, root)]
+        self._number = 0
 
     def best(self) -> list[_Beam]:
         """The beams, the most likely first."""
-        return [leaf[2] for leaf in sorted(self.leaves, key=lambda leaf: leaf[:2], reverse=True)]
+        return [beam for _, _, beam in sorted(self.leaves, reverse=True)]
 
     def step(self, scores: Array) -> None:
         """Goes on by one time step, whose log probabilities of the classes are given; the blank is the last."""
         *labels, blank = scores.tolist()
+        number, leaves = self._number, []
         beams = self.best()
-        self.leaves = []
         for beam in beams:
             beam.old_total, beam.old_blank = beam.total, beam.blank
         for beam in beams:
-            parent = beam.parent
+            parent, last, label = beam.parent, beam.last, beam.label
             if parent is not None:
-                if parent.total > -math.inf:
-                    before = parent.old_blank if beam.last == parent.last else parent.old_total
-                    beam.label = _log_add(beam.label, before)
-                beam.label += labels[beam.last]
-            beam.blank = beam.old_total + blank
-            beam.total = _log_add(beam.blank, beam.label)
-            self._push(beam)
+                if parent.total > _NONE:
+                    before = parent.old_blank if last == parent.last else parent.old_total
+                    label = _log_add(label, before)
+                beam.label = label = label + labels[last]
+            beam.blank = blank_now = beam.old_total + blank
+            beam.total = total = _log_add(blank_now, label)
+            number -= 1
+            leaves.append((total, number, beam))
+        heapify(leaves)
+        self.leaves, self._number = leaves, number
         for beam in beams:
-            if self._is_candidate(beam.old_total):
-                self._grow(beam, labels, scores[:-1])
-
-    def _is_candidate(self, total: float) -> bool:
-        return total > -math.inf and (len(self.leaves) < self.width or total > self.leaves[0][0])
+            self._grow(beam, labels, scores)
 
     def _grow(self, beam: _Beam, labels: list[float], scores: Array) -> None:
         """Adds the beams that prolong one by a label, as far as they are likely enough."""
-        floor = self.leaves[0][0] if len(self.leaves) >= self.width else -math.inf
-        old = beam.old_total
-        if len(labels) <= _FEW:
-            likely = [i for i, score in enumerate(labels) if score + old > floor]
+        leaves, children, old = self.leaves, beam.children, beam.old_total
+        room = self.width - len(leaves)
+        floor = _NONE if room > 0 else leaves[0][0]
+        if not old > floor:  # what prolongs it is less likely still
+            return
+        if len(labels) > _FEW:
+            likely = np.flatnonzero(scores[:-1] + old > floor).tolist()
+            candidates = [(i, labels[i]) for i in (sorted({*likely, *children}) if children else likely)]
+        elif children:
+            candidates = [(i, score) for i, score in enumerate(labels) if score + old > floor or i in children]
         else:
-            likely = np.flatnonzero(scores + old > floor).tolist()
-        for last in sorted({*likely, *beam.children}):
-            child = beam.children.get(last)
-            if child is not None and child.total > -math.inf:
+            candidates = [(i, score) for i, score in enumerate(labels) if score + old > floor]
+        for last, score in candidates:
+            child = children.get(last)
+            if child is not None and child.total > _NONE:
                 continue
-            total = labels[last] + (beam.old_blank if last == beam.last else beam.old_total)
-            if not self._is_candidate(total):
+            total = score + (beam.old_blank if last == beam.last else old)
+            if not total > (_NONE if room > 0 else leaves[0][0]):
                 if child is not None:  # one that was dropped in this very step isn't prolonged in it either
-                    child.old_total = child.old_blank = -math.inf
+                    child.old_total = child.old_blank = _NONE
                 continue
             if child is None:
-                child = beam.children[last] = _Beam(beam, last)
-            if len(self.leaves) >= self.width:
-                dropped = heapq.heappop(self.leaves)[2]
-                dropped.total = dropped.blank = dropped.label = -math.inf
-            child.blank = -math.inf
+                child = children[last] = _Beam(beam, last)
+            child.blank = _NONE
             child.total = child.label = total
-            self._push(child)
+            self._number -= 1
+            leaf = total, self._number, child
+            if room > 0:
+                room -= 1
+                heappush(leaves, leaf)
+            else:
+                dropped = heapreplace(leaves, leaf)[2]
+                dropped.total = dropped.blank = dropped.label = _NONE
+
+
+def _log_add(a: float, b: float) -> float:
+    if a < b:
+        a, b = b, a
+    return a if b == _NONE else a + log1p(exp(b - a))
 
 
 @op("CTCBeamSearchDecoder", outputs=MANY)

@@ -62,12 +62,14 @@ def _gather_batched(params: Array, indices: Array, axis: int, batch_dims: int) -
         return np.empty(batch + outer + indices.shape[batch_dims:] + inner, params.dtype)
     within("indices", indices, size)
     # One flat gather of rows: row (b, o, i) of params is row (b * outer + o) * size + i.
-    blocks = int(np.prod(batch, dtype=np.int64)), int(np.prod(outer, dtype=np.int64))
-    base = np.arange(blocks[0] * blocks[1], dtype=np.int64).reshape(*blocks, 1) * size
+    blocks = math.prod(batch), math.prod(outer)
     picked = indices.shape[batch_dims:]
-    flat = base + indices.reshape(blocks[0], 1, int(np.prod(picked, dtype=np.int64)))
+    flat = indices
+    if blocks != (1, 1):
+        base = np.arange(blocks[0] * blocks[1], dtype=np.int64).reshape(*blocks, 1) * size
+        flat = base + indices.reshape(blocks[0], 1, math.prod(picked))
     rows = params.reshape(blocks[0] * blocks[1] * size, *inner)
-    return np.reshape(rows.take(flat.reshape(-1), 0), batch + outer + picked + inner)
+    return rows.take(flat.reshape(-1), 0).reshape(batch + outer + picked + inner)
 
 
 # ---- By index tuples (…Nd) ----

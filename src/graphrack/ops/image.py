@@ -37,15 +37,24 @@ def _pixels(planes: Array, shape: tuple[int, ...]) -> Array:
     return np.ascontiguousarray(planes.T).reshape(shape)
 
 
+def _extremes(planes: Array, largest: Array | None = None) -> tuple[Array, Array]:
+    """The largest and the least of each pixel's channels."""
+    return np.maximum.reduce(planes, 0, out=largest), np.minimum.reduce(planes, 0)
+
+
+_AFTER, _BEFORE = np.array([1, 2, 0]), np.array([2, 0, 1])
+_AROUND = np.array([[0], [2], [4]], np.int8)
+
+
 def _hue(planes: Array, largest: Array, span: Array) -> Array:
-    """Hue in [0, 6): where on the colour circle, red at 0, green at 2, blue at 4; 0 for grey."""
-    r, g, b = planes
+    """Hue in [-1, 5]: where on the colour circle of 6, red at 0, green at 2, blue at 4; 0 for grey."""
     colourful = span > 0
-    safe = np.where(colourful, span, 1)
-    hue = np.where(r == largest, (g - b) / safe, np.where(g == largest, (b - r) / safe + 2, (r - g) / safe + 4))
-    hue = np.where(colourful, hue, 0)
-    np.add(hue, 6, out=hue, where=hue < 0)
-    return hue
+    around = planes.take(_AFTER, 0)
+    around -= planes.take(_BEFORE, 0)
+    around /= np.where(colourful, span, 1)
+    around += _AROUND
+    hue = np.where(planes[0] == largest, around[0], np.where(planes[1] == largest, around[1], around[2]))
+    return np.where(colourful, hue, 0)
 
 
 _TOP, _SLOPE, _HEIGHT = (np.array(v, np.int8)[:, None] for v in ([3, 2, 4], [1, -1, -1], [-1, 2, 2]))
@@ -63,13 +72,14 @@ def _shares(hue: Array) -> Array:
 
 
 def _to_hsv(planes: Array) -> Array:
-    r, g, b = planes
     result = np.empty_like(planes)
-    largest = np.maximum(np.maximum(r, g), b, out=result[2])
-    span = largest - np.minimum(np.minimum(r, g), b)
+    largest, least = _extremes(planes, result[2])
+    span = largest - least
     bright = largest > 0
     result[1] = np.where(bright, span / np.where(bright, largest, 1), 0)
-    np.divide(_hue(planes, largest, span), 6, out=result[0])
+    hue = _hue(planes, largest, span)
+    np.add(hue, 6, out=hue, where=hue < 0)
+    np.divide(hue, 6, out=result[0])
     return result
 
 
@@ -106,8 +116,7 @@ def _adjust_hue(images: Array, delta: Any) -> Any:
     _check_colours("AdjustHue", images, 3)
     _check_scalar("AdjustHue", "delta", delta)
     planes = _planes(images.astype(np.float32, copy=False))
-    r, g, b = planes
-    largest, least = np.maximum(np.maximum(r, g), b), np.minimum(np.minimum(r, g), b)
+    largest, least = _extremes(planes)
     span = largest - least
     turned = _hue(planes, largest, span)
     turned += np.float32(delta) * 6
@@ -120,11 +129,19 @@ def _adjust_hue(images: Array, delta: Any) -> Any:
 def _adjust_saturation(images: Array, scale: Any) -> Any:
     _check_colours("AdjustSaturation", images, 3)
     _check_scalar("AdjustSaturation", "scale", scale)
-    hsv = _to_hsv(_planes(images))
-    saturation = hsv[1]
-    saturation *= np.float32(scale)
-    np.minimum(np.maximum(saturation, 0, out=saturation), 1, out=saturation)
-    return _pixels(_to_rgb(hsv), images.shape)
+    # Hue and value stay, so all channels come nearer to the largest, or go away from it, by one factor: what is left
+    # of the saturation. What has none stays grey.
+    planes = _planes(images)
+    largest, least = _extremes(planes)
+    span = largest - least
+    coloured = (largest > 0) & (span > 0)
+    saturation = np.divide(span, largest, np.zeros_like(span), where=coloured)
+    factor = saturation * np.float32(scale)
+    np.minimum(np.maximum(factor, 0, out=factor), 1, out=factor)
+    np.divide(factor, saturation, factor, where=coloured)
+    np.subtract(largest, planes, planes)
+    planes *= factor
+    return _pixels(np.subtract(largest, planes, planes), images.shape)
 
 
 def _adjust_contrast(images: Array, contrast_factor: Any) -> Any:
@@ -133,8 +150,12 @@ def _adjust_contrast(images: Array, contrast_factor: Any) -> Any:
     _check_scalar("AdjustContrastv2", "contrast_factor", contrast_factor)
     if not images.size:
         return images
-    mean = images.mean(axis=(-3, -2), keepdims=True)
-    return (images - mean) * np.float32(contrast_factor) + mean
+    mean = np.add.reduce(images, (-3, -2), keepdims=True)
+    mean /= images.shape[-3] * images.shape[-2]
+    apart = images - mean
+    apart *= np.float32(contrast_factor)
+    apart += mean
+    return apart
 
 
 @specialized("AdjustHue")

@@ -178,9 +178,18 @@ class Taps(NamedTuple):
     weights: Array
 
 
+_AT_ONCE = 1 << 13
+"""Bytes of weighted pixels that are computed by fewer calls all at once."""
+
+
 def _weighted(values: Array, axis: int, taps: Taps) -> Array:
     """One axis resized: each output the weighted sum of its pixels."""
     trailing = (1,) * (values.ndim - axis - 1)
+    out, count = taps.indices.shape
+    if count * out * values.nbytes <= _AT_ONCE * values.shape[axis]:
+        terms = values.take(taps.indices, axis)
+        terms *= taps.weights.reshape(out, count, *trailing)
+        return np.add.reduce(terms, axis + 1)  # type: ignore[no-any-return]
     total: Array | None = None
     for i in range(taps.indices.shape[1]):
         term = values.take(taps.indices[:, i], axis)

@@ -107,18 +107,43 @@ class _Sampler:
 
     def sample(self, words: Words, width: int, height: int, boxes: Array, covered: Any) -> tuple[int, int, int, int]:
         """The first crop that covers that share of a box (int64 of [boxes, 4]), or the whole image."""
-        areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        boxes, areas = boxes[areas >= 1], areas[areas >= 1].astype(_F)
+        is_enough = _few(boxes, covered) if len(boxes) <= _FEW else _many(boxes, covered)
         for _ in range(self.max_attempts):
             crop = self._crop(words, width, height)
-            if crop is None:
-                continue
-            top, left = np.maximum(boxes[:, 0], crop[0]), np.maximum(boxes[:, 1], crop[1])
-            bottom, right = np.minimum(boxes[:, 2], crop[2]), np.minimum(boxes[:, 3], crop[3])
-            shared = np.where((left <= right) & (top <= bottom), (bottom - top) * (right - left), 0)
-            if (shared.astype(_F) / areas >= covered).any():
+            if crop is not None and is_enough(*crop):
                 return crop
         return 0, 0, height, width
+
+
+_FEW = 16  # boxes that are sooner looked at one by one
+
+
+def _few(boxes: Array, covered: Any) -> Callable[[int, int, int, int], bool]:
+    """Whether a crop covers that share of some box that has an area."""
+    found = [(*box, _F((box[2] - box[0]) * (box[3] - box[1]))) for box in boxes.tolist()]
+    found = [box for box in found if box[4] >= 1]
+
+    def is_enough(y1: int, x1: int, y2: int, x2: int) -> bool:
+        for top, left, bottom, right, area in found:
+            high, wide = min(bottom, y2) - max(top, y1), min(right, x2) - max(left, x1)
+            if _F(high * wide if high > 0 and wide > 0 else 0) / area >= covered:
+                return True
+        return False
+
+    return is_enough
+
+
+def _many(boxes: Array, covered: Any) -> Callable[[int, int, int, int], bool]:
+    """As `_few`, all boxes at once."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    low, high = boxes[areas >= 1, :2], boxes[areas >= 1, 2:]
+    areas = areas[areas >= 1].astype(_F)
+
+    def is_enough(y1: int, x1: int, y2: int, x2: int) -> bool:
+        shared = np.maximum(np.minimum(high, (y2, x2)) - np.maximum(low, (y1, x1)), 0).prod(axis=1)
+        return bool((shared.astype(_F) / areas >= covered).any())
+
+    return is_enough
 
 
 def _distorted(
@@ -146,8 +171,8 @@ def _distorted(
     # The last size is -1: all channels, for Slice.
     begin = np.array([y1, x1, 0]).astype(image_size.dtype)
     size = np.array([y2 - y1, x2 - x1, -1]).astype(image_size.dtype)
-    ends = np.array([y1, x1, y2, x2], _F) / np.array([height, width, height, width], _F)
-    return begin, size, ends.reshape(1, 1, 4)
+    ends = np.array([[[y1, x1, y2, x2]]], _F) / np.array([height, width, height, width], _F)
+    return begin, size, ends
 
 
 _ASPECTS = (0.75, 1.3300000429153442)

@@ -55,7 +55,11 @@ def ReverseSequence(input: Array, seq_lengths: Array, *, seq_dim: int, batch_dim
         )
     if len(lengths) <= _FEW:
         out = input.copy()
-        source, target = (np.moveaxis(value, (batch_dim, seq_dim), (0, 1)) for value in (input, out))
+        source, target = input, out
+        if (batch_dim, seq_dim) == (1, 0):
+            source, target = input.swapaxes(0, 1), out.swapaxes(0, 1)
+        elif (batch_dim, seq_dim) != (0, 1):
+            source, target = (np.moveaxis(value, (batch_dim, seq_dim), (0, 1)) for value in (input, out))
         for b, n in enumerate(lengths):
             if n > 1:
                 target[b, :n] = source[b, n - 1 :: -1]

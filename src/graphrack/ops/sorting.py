@@ -80,14 +80,18 @@ _AT_ONCE = 1 << 18
 """Elements of which the largest are looked for at a time, since that takes several arrays of as many."""
 
 
+_SORTED_SOONER = 2048
+"""Elements that take less time to sort than the largest of them to find without."""
+
+
 def _largest(input: Array, k: int) -> Any:
     """The indices of the k largest of the last axis."""
     size, keys = input.shape[-1], _native(input)
     if k == 1 and keys.size:
         return keys.argmax(axis=-1, keepdims=True)
-    if 0 < k * 8 < size and not (keys.dtype.kind == "f" and np.isnan(keys).any()):
+    if 0 < k * 8 < size and keys.size > _SORTED_SOONER and not (keys.dtype.kind == "f" and np.isnan(keys).any()):
         return _top_few(keys.reshape(-1, size), k).reshape((*input.shape[:-1], k))
-    return _descending(keys)[..., :k]
+    return _descending(keys, k)
 
 
 def _native(values: Array) -> Array:
@@ -95,11 +99,11 @@ def _native(values: Array) -> Array:
     return values.astype(np.float32) if values.dtype.kind == "V" else np.asarray(values)
 
 
-def _descending(keys: Array) -> Any:
-    """Indices that sort the last axis from large to small and keep the order of equal elements."""
+def _descending(keys: Array, k: int) -> Any:
+    """Indices that sort the last axis from large to small and keep the order of equal elements: the first k of them."""
     # A stable sort of the reversed axis, reversed again: negating would break the smallest integer.
     back = keys[..., ::-1].argsort(axis=-1, kind="stable")[..., ::-1]
-    return keys.shape[-1] - 1 - back
+    return keys.shape[-1] - 1 - back[..., :k]
 
 
 def _top_few(keys: Array, k: int) -> Array:
@@ -111,7 +115,7 @@ def _top_few(keys: Array, k: int) -> Array:
     room = k - above.sum(axis=1, keepdims=True)
     chosen = above | (equal & (equal.cumsum(axis=1) <= room))
     index = np.nonzero(chosen)[1].reshape(len(keys), k)
-    return _along(index, _descending(_along(keys, index)))
+    return _along(index, _descending(_along(keys, index), k))
 
 
 @op("NthElement")

@@ -393,11 +393,15 @@ class NodeCompiler:
             return False
         return any(s in self.facts for s in slots) and all(s in self.facts or s in self.constants for s in slots)
 
-    def prepared(self, kernel: registry.Kernel, slots: list[int], node: NodeDef) -> tuple[registry.Kernel, list[int]]:
+    def prepared(
+        self, kernel: registry.Kernel, slots: list[int], node: NodeDef
+    ) -> tuple[registry.Kernel, Sequence[int]]:
         """A kernel that finds prepared what can be, and the slots of its inputs.
 
         What depends on constants is prepared now, what depends on shapes where these are new.
         """
+        if kernel is np.maximum or kernel is np.minimum:
+            return steps.with_bound(kernel, slots, self.constants)
         if not isinstance(kernel, registry.Prepared) or (self.flow is not None and self.flow.contexts[node.name]):
             return kernel, slots
         part, prepare = slots[kernel.part], kernel.prepare

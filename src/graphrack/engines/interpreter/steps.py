@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrack.ops.arithmetic import limited
 from graphrack.ops.registry import Kernel
 
 Frame = list[Any]
@@ -105,6 +106,15 @@ def elementwise(kernel: Any, inputs: Sequence[int], output: int, constants: Mapp
             frame[output] = by_operator(x, y) if x.__class__ is y.__class__ else kernel(x, y)
 
     return step
+
+
+def with_bound(extreme: Any, inputs: Sequence[int], constants: Mapping[int, Any]) -> tuple[Kernel, Sequence[int]]:
+    """The kernel and the inputs of a Maximum or Minimum; one operand less where that is a constant number."""
+    for slot, other in zip(inputs, reversed(inputs), strict=True):
+        bound = constants.get(slot)
+        if isinstance(bound, (np.ndarray, np.generic)) and not bound.ndim:
+            return limited(extreme, bound), [other]
+    return extreme, inputs
 
 
 def many_outputs(kernel: Kernel, inputs: Sequence[int], outputs: Sequence[tuple[int, int]]) -> Step:
