@@ -23,7 +23,7 @@ def _own(T: DType, kernel: Kernel) -> Kernel:
 
 @specialized("Relu", overwrites=(0,))
 def Relu(*, T: DType) -> Kernel:
-    zero = T.numpy.type(0)
+    zero = np.zeros((), T.numpy)
 
     def run(features: Array, *, out: Array | None = None) -> Any:
         return np.maximum(features, zero) if out is None else np.maximum(features, zero, out=out)
@@ -33,7 +33,7 @@ def Relu(*, T: DType) -> Kernel:
 
 @specialized("Relu6", overwrites=(0,))
 def Relu6(*, T: DType) -> Kernel:
-    zero, six = T.numpy.type(0), T.numpy.type(6)
+    zero, six = np.zeros((), T.numpy), np.array(6, T.numpy)
 
     def run(features: Array, *, out: Array | None = None) -> Any:
         result = np.maximum(features, zero) if out is None else np.maximum(features, zero, out=out)
@@ -170,14 +170,22 @@ def _same_shape(op_name: str, gradients: Array, other: Array) -> None:
 
 
 @specialized("ReluGrad", overwrites=(0,))
-def ReluGrad() -> Kernel:
-    return _relu_grad
+def ReluGrad(*, T: DType) -> Kernel:
+    dtype = T.numpy
+    zero = np.zeros((), dtype)
+
+    def run(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
+        if gradients.shape != features.shape:
+            _same_shape("ReluGrad", gradients, features)
+        mask: Any = np.greater(features, zero)
+        if mask.size < _FEW:  # a copy of the right type costs less than a product of two types
+            mask = mask.astype(dtype)
+        return np.multiply(gradients, mask, out)
+
+    return run
 
 
-def _relu_grad(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
-    _same_shape("ReluGrad", gradients, features)
-    mask = features > 0
-    return gradients * mask if out is None else np.multiply(gradients, mask, out)
+_FEW = 4096
 
 
 @specialized("Relu6Grad", overwrites=(0,))
@@ -187,7 +195,7 @@ def Relu6Grad(*, T: DType) -> Kernel:
     def run(gradients: Array, features: Array, *, out: Array | None = None) -> Any:
         _same_shape("Relu6Grad", gradients, features)
         mask = (features > zero) & (features < six)
-        return gradients * mask if out is None else np.multiply(gradients, mask, out)
+        return np.multiply(gradients, mask, out)
 
     return run
 
