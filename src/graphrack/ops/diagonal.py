@@ -18,6 +18,7 @@ from graphrack.ops._arguments import blank, filled, scalar, zeros
 from graphrack.ops.registry import Kernel, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 
+
 @op("Diag")
 def Diag(diagonal: Array) -> Array:
     if not diagonal.ndim:
@@ -133,10 +134,12 @@ def MatrixDiagV2() -> Any:
 
 @specialized("MatrixDiagV3")
 def MatrixDiagV3(*, align: bytes = b"RIGHT_LEFT") -> Any:
-    def prepare(k: Array, num_rows: Array, num_cols: Array, padding_value: Array) -> tuple[Any, ...]:
+    def prepare(
+        k: Array, num_rows: Array, num_cols: Array, padding_value: Array
+    ) -> tuple[tuple[int, int], int, int, Array]:
         return _band(k), scalar("num_rows", num_rows), scalar("num_cols", num_cols), _padding(padding_value)
 
-    def matrix_diag(diagonal: Array, prepared: tuple[Any, ...]) -> Array:
+    def matrix_diag(diagonal: Array, prepared: tuple[tuple[int, int], int, int, Array]) -> Array:
         return _from_diagonals(diagonal, *prepared, align)
 
     return Prepared(matrix_diag, slice(1, None), prepare)
@@ -183,9 +186,10 @@ def MatrixDiagPartV3(*, align: bytes = b"RIGHT_LEFT") -> Any:
     def prepare(k: Array, padding_value: Array) -> tuple[tuple[int, int], Array]:
         return _band(k), _padding(padding_value)
 
-    return Prepared(
-        lambda input, prepared: _to_diagonals(input, *prepared, align), slice(1, None), prepare
-    )
+    def matrix_diag_part(input: Array, prepared: tuple[tuple[int, int], Array]) -> Array:
+        return _to_diagonals(input, *prepared, align)
+
+    return Prepared(matrix_diag_part, slice(1, None), prepare)
 
 
 def _with_diagonals(input: Array, diagonal: Array, band: tuple[int, int], align: bytes) -> Array:
@@ -221,9 +225,7 @@ def MatrixSetDiagV2() -> Any:
 
 @specialized("MatrixSetDiagV3")
 def MatrixSetDiagV3(*, align: bytes = b"RIGHT_LEFT") -> Any:
-    return Prepared(
-        lambda input, diagonal, band: _with_diagonals(input, diagonal, band, align), slice(2, None), _band
-    )
+    return Prepared(lambda input, diagonal, band: _with_diagonals(input, diagonal, band, align), slice(2, None), _band)
 
 
 @specialized("MatrixBandPart", "BatchMatrixBandPart")

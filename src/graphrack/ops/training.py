@@ -22,9 +22,9 @@ from graphrack.ops.training_sparse import check_rows, waves
 
 Array = np.ndarray[Any, Any]
 Update = Callable[..., tuple[Array, ...]]
-"""From (variable, slots..., hyperparameters and gradient) to (variable, slots...), all new or unchanged. These are arrays
-of at least one dimension, hyperparameters arrays of rank 0: of an array and one of those, NumPy's functions take half
-the time that they take of an array and a scalar. Of two scalars (`x[()]`) they take a tenth."""
+"""From (variable, slots..., hyperparameters and gradient) to (variable, slots...), all new or unchanged: arrays of at
+least one dimension. Hyperparameters are arrays of rank 0: of an array and one of these, NumPy's functions take half the
+time that they take of an array and a scalar. Of two scalars (`x[()]`) they take a tenth."""
 
 _BIG = 1 << 17  # from that many elements on, work is done in pieces
 _PIECE = 1 << 14  # … of that many, whose arrays stay in the processor's cache
