@@ -95,6 +95,6 @@ def test_old_names_mean_the_same() -> None:
         "BatchMatrixSetDiag": (value, value[:, 0]),
         "BatchMatrixBandPart": (value, np.int64(1), np.int64(0)),
     }.items():
-        found = registry.lookup(name).function(*arguments)
-        expected = registry.lookup(name.removeprefix("Batch")).function(*arguments)
+        found = registry.lookup(name).bind(name, {}, {})(*arguments)
+        expected = registry.lookup(name.removeprefix("Batch")).bind(name, {}, {})(*arguments)
         np.testing.assert_array_equal(found, expected)

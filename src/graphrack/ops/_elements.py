@@ -40,7 +40,7 @@ def merged(first: Shape, second: Shape) -> Shape:
 
 def rows(value: Array) -> list[Array]:
     """The elements along the first axis, as views; of a vector too they are arrays."""
-    return [value[i, ...] for i in range(len(value))]
+    return list(value) if value.ndim > 1 else [value[i, ...] for i in range(len(value))]
 
 
 def stacked(values: Sequence[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:

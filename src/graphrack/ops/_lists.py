@@ -202,13 +202,18 @@ class TensorList(Variant):
         other.expect(self.element_dtype)
         if self.length != other.length:
             raise ValueError(f"lists of different lengths can't be added: {self.length} and {other.length}")
-        shape = merged(self.element_shape, other.element_shape)
-        mine = list(self.items())
-        return TensorList(
-            self.element_dtype,
-            shape,
-            [_sum(a, b, self.element_dtype) for a, b in zip(mine, other.items(), strict=True)],
-        )
+        mine, theirs = self.element_shape, other.element_shape
+        shape = mine if mine == theirs else merged(mine, theirs)
+        dtype = self.element_dtype
+        added = [(i, value) for i, value in enumerate(other.items()) if value is not None]
+        if len(added) == 1 and shape == mine and self.limit is None:
+            # The gradient of an element that was taken is a list of nothing else: in a loop, one for each iteration.
+            ((index, value),) = added
+            return self.set(index, _sum(self.items()[index], value, dtype))
+        items = list(self.items())
+        for index, value in added:
+            items[index] = _sum(items[index], value, dtype)
+        return TensorList(dtype, shape, items)
 
 
 def _change(items: list[Any], index: int, value: Any) -> tuple[int, Any]:
@@ -285,6 +290,8 @@ def partial_shape(given: Array) -> Shape:
             raise ValueError(f"element_shape must be a vector, or -1 for an unknown rank, got {int(given)}")
         return None
     found = vector("element_shape", given)
-    if min(found, default=0) < -1:
+    if not found or min(found) >= 0:
+        return tuple(found)
+    if min(found) < -1:
         raise ValueError(f"element_shape must hold sizes, -1 for unknown ones, got {found}")
-    return tuple(None if size == -1 else size for size in found)
+    return tuple([None if size == -1 else size for size in found])

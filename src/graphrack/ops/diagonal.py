@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 
 from graphrack.ops._arguments import blank, filled, scalar, zeros
-from graphrack.ops.registry import op, specialized
+from graphrack.ops.registry import Kernel, Prepared, op, specialized
 from graphrack.ops.runtime import Array
-
-_MAIN = np.zeros((), np.int32)
 
 
 @op("Diag")
@@ -51,12 +49,10 @@ def _band(k: Array) -> tuple[int, int]:
     return found[0], found[-1]
 
 
-def _band_in(k: Array, rows: int, columns: int) -> tuple[int, int]:
-    """As `_band`, for matrices of that size. Raises `ValueError` for diagonals outside of them."""
-    band = _band(k)
+def _check_band(band: tuple[int, int], rows: int, columns: int) -> None:
+    """Raises `ValueError` for diagonals outside of matrices of that size."""
     if any(d and not -rows < d < columns for d in band):
-        raise ValueError(f"k must name diagonals of a matrix with shape {(rows, columns)}, got {k.tolist()}")
-    return band
+        raise ValueError(f"k must name diagonals of a matrix with shape {(rows, columns)}, got {list(band)}")
 
 
 def _longest(band: tuple[int, int], rows: int, columns: int) -> int:
@@ -103,6 +99,11 @@ def _from_diagonals(
             f"shape {diagonal.shape}"
         )
     longest = diagonal.shape[-1]
+    if low == high == 0 and num_rows == num_cols == -1:
+        batch = diagonal.shape[:-1]
+        out = filled((*batch, longest * longest), padding, diagonal.dtype)
+        out[..., :: longest + 1] = diagonal
+        return out.reshape((*batch, longest, longest))
     least_rows, least_columns = longest - min(high, 0), longest + max(low, 0)
     rows, columns = num_rows, num_cols
     if rows == columns == -1:
@@ -133,11 +134,15 @@ def MatrixDiagV2() -> Any:
 
 @specialized("MatrixDiagV3")
 def MatrixDiagV3(*, align: bytes = b"RIGHT_LEFT") -> Any:
-    def matrix_diag(diagonal: Array, k: Array, num_rows: Array, num_cols: Array, padding_value: Array) -> Array:
-        rows, columns = scalar("num_rows", num_rows), scalar("num_cols", num_cols)
-        return _from_diagonals(diagonal, _band(k), rows, columns, _padding(padding_value), align)
+    def prepare(
+        k: Array, num_rows: Array, num_cols: Array, padding_value: Array
+    ) -> tuple[tuple[int, int], int, int, Array]:
+        return _band(k), scalar("num_rows", num_rows), scalar("num_cols", num_cols), _padding(padding_value)
 
-    return matrix_diag
+    def matrix_diag(diagonal: Array, prepared: tuple[tuple[int, int], int, int, Array]) -> Array:
+        return _from_diagonals(diagonal, *prepared, align)
+
+    return Prepared(matrix_diag, slice(1, None), prepare)
 
 
 def _padding(value: Array) -> Array:
@@ -152,12 +157,12 @@ def _matrices(input: Array) -> tuple[int, int]:
     return input.shape[-2], input.shape[-1]
 
 
-def _to_diagonals(input: Array, k: Array, padding: Any, align: bytes) -> Array:
+def _to_diagonals(input: Array, band: tuple[int, int], padding: Any, align: bytes) -> Array:
     rows, columns = _matrices(input)
-    band = _band_in(k, rows, columns)
     low, high = band
     if low == high == 0:
         return input.diagonal(0, -2, -1)
+    _check_band(band, rows, columns)
     packed = () if low == high else (high - low + 1,)
     out = filled((*input.shape[:-2], *packed, _longest(band, rows, columns)), padding, input.dtype)
     for there, place in _diagonals(np.ascontiguousarray(input), band, out, align):
@@ -178,14 +183,21 @@ def MatrixDiagPartV2() -> Any:
 
 @specialized("MatrixDiagPartV3")
 def MatrixDiagPartV3(*, align: bytes = b"RIGHT_LEFT") -> Any:
-    return lambda input, k, padding_value: _to_diagonals(input, k, _padding(padding_value), align)
+    def prepare(k: Array, padding_value: Array) -> tuple[tuple[int, int], Array]:
+        return _band(k), _padding(padding_value)
+
+    def matrix_diag_part(input: Array, prepared: tuple[tuple[int, int], Array]) -> Array:
+        return _to_diagonals(input, *prepared, align)
+
+    return Prepared(matrix_diag_part, slice(1, None), prepare)
 
 
-def _with_diagonals(input: Array, diagonal: Array, k: Array, align: bytes) -> Array:
+def _with_diagonals(input: Array, diagonal: Array, band: tuple[int, int], align: bytes) -> Array:
     rows, columns = _matrices(input)
-    band = _band_in(k, rows, columns)
     low, high = band
     packed = () if low == high else (high - low + 1,)
+    if low or high:
+        _check_band(band, rows, columns)
     wanted = (*input.shape[:-2], *packed, _longest(band, rows, columns))
     if diagonal.shape != wanted:
         raise ValueError(
@@ -203,7 +215,7 @@ def _with_diagonals(input: Array, diagonal: Array, k: Array, align: bytes) -> Ar
 
 @op("MatrixSetDiag", "BatchMatrixSetDiag")
 def MatrixSetDiag(input: Array, diagonal: Array) -> Array:
-    return _with_diagonals(input, diagonal, _MAIN, b"")
+    return _with_diagonals(input, diagonal, (0, 0), b"")
 
 
 @specialized("MatrixSetDiagV2")
@@ -213,14 +225,22 @@ def MatrixSetDiagV2() -> Any:
 
 @specialized("MatrixSetDiagV3")
 def MatrixSetDiagV3(*, align: bytes = b"RIGHT_LEFT") -> Any:
-    return lambda input, diagonal, k: _with_diagonals(input, diagonal, k, align)
+    return Prepared(lambda input, diagonal, band: _with_diagonals(input, diagonal, band, align), slice(2, None), _band)
 
 
-@op("MatrixBandPart", "BatchMatrixBandPart")
-def MatrixBandPart(input: Array, num_lower: Array, num_upper: Array) -> Array:
+@specialized("MatrixBandPart", "BatchMatrixBandPart")
+def MatrixBandPart() -> Kernel:
     """What lies at most so many diagonals below and above the main one; negative: all of them."""
+
+    def prepare(num_lower: Array, num_upper: Array) -> tuple[int, int]:
+        return scalar("num_lower", num_lower), scalar("num_upper", num_upper)
+
+    return Prepared(_band_part, slice(1, None), prepare)
+
+
+def _band_part(input: Array, within: tuple[int, int]) -> Array:
     rows, columns = _matrices(input)
-    lower, upper = scalar("num_lower", num_lower), scalar("num_upper", num_upper)
+    lower, upper = within
     if lower > rows or upper > columns:
         raise ValueError(
             f"num_lower must be at most {rows} and num_upper at most {columns} for an input of shape "

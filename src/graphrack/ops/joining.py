@@ -100,6 +100,8 @@ def DynamicStitch(*indices_and_data: Array) -> Array:
     for where, what in zip(indices, data, strict=True):
         if what.shape != where.shape + row:
             raise ValueError(f"data must have shape {where.shape + row} for its indices, got {what.shape}")
+    if not row and data[0].dtype.kind in "iu" and sum([where.size for where in indices]) <= _FEW:
+        return _few_numbers(indices, data)
     places = [where.reshape(-1) for where in indices]
     everywhere = np.concatenate(places) if count > 1 else places[0]
     top = int(everywhere.max()) + 1 if everywhere.size else 0
@@ -109,6 +111,23 @@ def DynamicStitch(*indices_and_data: Array) -> Array:
     out = zeros((top, *row), data[0].dtype)
     for place, what in zip(places, data, strict=True):
         out[place] = what.reshape((place.size, *row))
+    return out
+
+
+_FEW = 16
+
+
+def _few_numbers(indices: Sequence[Array], data: Sequence[Array]) -> Array:
+    """A few numbers put in order: gradients of reductions make their shapes so."""
+    places = [place for where in indices for place in where.reshape(-1).tolist()]
+    values = [value for what in data for value in what.reshape(-1).tolist()]
+    top = max(places, default=-1) + 1
+    if places and min(places) < 0:
+        for where in indices:
+            within("indices", where, top)
+    out = zeros((top,), data[0].dtype)
+    for place, value in zip(places, values, strict=True):
+        out[place] = value
     return out
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.formats.dtypes import INT32, DType
-from graphrack.ops.linalg import adjoint, check_matrices, check_square, triangular_solve
+from graphrack.ops.linalg import adjoint, check_matrices, check_square, lapack, triangular_solve
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, op, specialized
 from graphrack.ops.runtime import Array
@@ -30,8 +30,16 @@ def _absent(dtype: Any) -> Array:
 # Cholesky
 
 
+_factor = lapack("cholesky_lo")
+
+
 def _cholesky(input: Array) -> Any:
-    check_square(input=input)
+    if input.ndim != 2 or input.shape[0] != input.shape[1]:
+        check_square(input=input)
+    elif _factor is not None and input.dtype.char in "fd" and 0 < input.size <= 1024:
+        factor = _factor(input, signature="d->d").astype(input.dtype, copy=False)  # as `np.linalg.cholesky` does it
+        if factor[0, 0] == factor[0, 0]:  # else it has failed
+            return factor
     try:
         return np.linalg.cholesky(input)
     except np.linalg.LinAlgError:

@@ -46,21 +46,27 @@ def SigmoidGrad(*, T: DType) -> Kernel:
     return _gradient(T, sigmoid_grad)
 
 
-def _zero_from_zero(function: Kernel) -> Kernel:
+def _zero_from_zero(T: DType, function: Kernel) -> Kernel:
     """No gradient comes from none, whatever the value."""
-    return lambda y, dy: np.where(dy == 0, dy.dtype.type(0), function(np.conjugate(y), dy))
+    zero, is_complex = number(T, 0), T.numpy.kind == "c"
+
+    def gradient(y: Array, dy: Array) -> Any:
+        return np.where(np.equal(dy, zero), zero, function(np.conjugate(y) if is_complex else y, dy))
+
+    return _gradient(T, gradient)
 
 
 @specialized("SqrtGrad")
 def SqrtGrad(*, T: DType) -> Kernel:
-    return _gradient(T, _zero_from_zero(lambda y, dy: dy / 2 / y))
+    two = number(T, 2)
+    return _zero_from_zero(T, lambda y, dy: dy / two / y)
 
 
 @specialized("RsqrtGrad")
 def RsqrtGrad(*, T: DType) -> Kernel:
-    return _gradient(T, _zero_from_zero(lambda y, dy: dy * y * y * y / -2))
+    return _zero_from_zero(T, lambda y, dy: dy * y * y * y / -2)
 
 
 @specialized("ReciprocalGrad", "InvGrad")
 def ReciprocalGrad(*, T: DType) -> Kernel:
-    return _gradient(T, _zero_from_zero(lambda y, dy: -dy * y * y))
+    return _zero_from_zero(T, lambda y, dy: -dy * y * y)

@@ -20,11 +20,6 @@ BLAS_FROM = 1 << 15
 """Products of integers of more multiplications than this may go to BLAS, as float64."""
 
 
-def _matrices(a: Array, b: Array) -> None:
-    if a.ndim != 2 or b.ndim != 2:
-        raise ValueError(f"operands must be matrices, got shapes {a.shape} and {b.shape}")
-
-
 def integer_matmul(x: Array, y: Array) -> Any:
     """`np.matmul` of integers of one type; by BLAS where no sum can exceed what float64 holds exactly."""
     if x.size * y.shape[-1] > BLAS_FROM and y.size:
@@ -40,7 +35,8 @@ def MatMul(*, T: DType, transpose_a: bool = False, transpose_b: bool = False) ->
     product = integer_matmul if T.numpy.kind in "iu" else blas.dot
 
     def run(a: Array, b: Array) -> Any:
-        _matrices(a, b)
+        if not a.ndim == b.ndim == 2:
+            raise ValueError(f"operands must be matrices, got shapes {a.shape} and {b.shape}")
         return product(a.T if transpose_a else a, b.T if transpose_b else b)
 
     return widened(T, run)

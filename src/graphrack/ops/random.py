@@ -138,10 +138,15 @@ def RandomPoissonV2(*, node_name: str, dtype: DType = dtypes.INT64, seed: int = 
 
 @specialized("Multinomial", state=True)
 def Multinomial(*, node_name: str, seed: int = 0, seed2: int = 0, output_dtype: DType = dtypes.INT64) -> Kernel:
-    make = partial(Generator, seed, seed2)
+    make, numbers = partial(Generator, seed, seed2), philox.uniform(dtypes.DOUBLE)
 
     def kernel(state: RunState, logits: Array, num_samples: Array) -> Array:
-        return multinomial(state.per_node(node_name, make).reserve, logits, num_samples, output_dtype.numpy)
+        generator = state.per_node(node_name, make)
+
+        def draw(shape: tuple[int, ...], blocks: int) -> Array:
+            return generator.filled(numbers, shape, blocks)[0]
+
+        return multinomial(draw, logits, num_samples, output_dtype.numpy)
 
     return kernel
 

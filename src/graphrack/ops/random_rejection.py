@@ -190,8 +190,13 @@ def _poisson(stream: Stream, rate: Array, highest: float) -> Array:
     return out
 
 
-def multinomial(reserve: Callable[[int], Stream], logits: Array, num_samples: Array, dtype: np.dtype[Any]) -> Array:
+def multinomial(
+    draw: Callable[[tuple[int, int], int], Array], logits: Array, num_samples: Array, dtype: np.dtype[Any]
+) -> Array:
     """Class numbers drawn by their unnormalised log-probabilities: (batch, classes) to (batch, samples).
+
+    Attributes:
+        draw: gives float64 numbers in [0, 1) of a shape, for which so many blocks are reserved.
 
     Raises:
         ValueError: logits are no matrix, there are no classes, `num_samples` is no scalar or negative.
@@ -210,16 +215,18 @@ def multinomial(reserve: Callable[[int], Stream], logits: Array, num_samples: Ar
     if not out.size:
         return out
     # Each sample is a double of two words; TensorFlow reserves as if for outputs of a multiple of 4.
-    stream = reserve(batch * (-(-samples // 4) * 8) * RESERVED)
-    words = stream.words(2 * batch * samples).reshape(batch, samples, 2)
+    numbers = draw((batch, samples), batch * (-(-samples // 4) * 8) * RESERVED)
     wide = logits.astype(np.float64)
-    finite = np.isfinite(wide)
-    top = np.max(wide, axis=1, keepdims=True, initial=np.finfo(np.float64).min, where=finite)
-    cdf = np.cumsum(np.where(finite, np.exp(wide - top), 0.0), axis=1)
-    sought = philox.double_of(words[..., 0], words[..., 1]) * cdf[:, -1:]
+    cdf = np.add.accumulate(np.exp(wide - np.maximum.reduce(wide, 1)[:, None]), 1)
+    total = cdf[:, -1]
+    if not math.isfinite(total.dot(total)):  # NaN and infinity are never drawn
+        finite = np.isfinite(wide)
+        top = np.max(wide, axis=1, keepdims=True, initial=np.finfo(np.float64).min, where=finite)
+        cdf = np.cumsum(np.where(finite, np.exp(wide - top), 0.0), axis=1)
+    sought = numbers * cdf[:, -1:]
     if samples <= 16:
         for i in range(samples):
-            out[:, i] = np.count_nonzero(cdf <= sought[:, i, None], axis=1)
+            np.add.reduce(np.less_equal(cdf, sought[:, i, None]), 1, dtype, out=out[:, i])
     else:
         for row in range(batch):
             out[row] = np.searchsorted(cdf[row], sought[row], side="right")

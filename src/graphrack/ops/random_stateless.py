@@ -178,7 +178,8 @@ def StatelessMultinomial(
     logits: Array, num_samples: Array, seed: Array, *, output_dtype: DType = dtypes.INT64
 ) -> Array:
     stream = scrambled(seed)
-    return multinomial(lambda blocks: stream, logits, num_samples, output_dtype.numpy)
+    numbers = philox.uniform(dtypes.DOUBLE)
+    return multinomial(lambda shape, blocks: numbers.fill(stream, shape), logits, num_samples, output_dtype.numpy)
 
 
 @op("StatelessShuffle")

@@ -32,14 +32,33 @@ def _axes(reduction_indices: Array) -> tuple[int, ...]:
     return tuple(reduction_indices.reshape(-1).tolist())
 
 
+_FEW = 1024
+"""Elements of which the product with ones takes a half to a seventh of the time of NumPy's sum."""
+
+_ALL = [tuple(range(rank)) for rank in range(65)]
+_ONES = {np.dtype(kind): np.ones(_FEW, kind) for kind in "fd"}
+
+
 def float_sum(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Sums of floats; the rounding error of n summands grows with √n at most, not with n.
 
     NumPy adds pairwise along a contiguous last axis only; elsewhere it adds value after value. So axes
     are summed one at a time here (adjacent ones as one where memory allows), in √n parts where long.
     """
-    if x.size < STAGED_FROM:
-        return _add(x, axes, keepdims=keep)
+    size = x.size
+    if size <= _FEW and not keep:
+        ones = _ONES.get(x.dtype)
+        if ones is not None:
+            if x.ndim == 2 and len(axes) == 1:
+                (axis,) = axes
+                if axis == 0 or axis == -2:
+                    return ones[: len(x)].dot(x)
+                if axis == 1 or axis == -1:
+                    return x.dot(ones[: x.shape[1]])
+            elif axes == _ALL[x.ndim]:
+                return ones[:size].dot(x.reshape(-1))
+    if size < STAGED_FROM:
+        return _add(x, axes, None, None, keep)
     summed = set(normalize_axis_tuple(axes, x.ndim))
     kept = tuple(1 if i in summed else size for i, size in enumerate(x.shape))
     shape = kept if keep else tuple(size for i, size in enumerate(kept) if i not in summed)

@@ -109,12 +109,18 @@ def _permutation(perm: Array, rank: int) -> list[int]:
 
 @op("InvertPermutation")
 def InvertPermutation(x: Array) -> Array:
-    axes = _permutation(x, len(x)) if x.ndim else vector("x", x)
-    if x.size and x.min() < 0:
-        raise ValueError(f"x must be a permutation of 0 to {len(x) - 1}, got {x.tolist()}")
+    axes = vector("x", x)
+    count = len(axes)
+    if sorted(axes) != list(range(count)):
+        raise ValueError(f"x must be a permutation of 0 to {count - 1}, got {axes}")
+    if count <= _FEW:
+        return np.array([axes.index(i) for i in range(count)], x.dtype)
     out = np.empty_like(x)
-    out[axes] = np.arange(len(x), dtype=x.dtype)
+    out[axes] = np.arange(count, dtype=x.dtype)
     return out
+
+
+_FEW = 8
 
 
 # ---- Repeated ----
@@ -189,6 +195,10 @@ def _tile(input: Array, times: list[int]) -> Array:
     shape = input.shape
     if len(times) != len(shape):
         raise ValueError(f"multiples must have one number per dimension of shape {shape}, got {times}")
+    if input.size == 1:  # a gradient that goes to all alike
+        out = np.empty(times, input.dtype)
+        out[...] = input
+        return out
     interleaved = [size for pair in zip(times, shape, strict=True) for size in pair]
     out = np.empty(interleaved, input.dtype)
     out[...] = input.reshape([size for n in shape for size in (1, n)])

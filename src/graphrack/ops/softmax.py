@@ -13,10 +13,14 @@ from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, specialized
 from graphrack.ops.runtime import Array
 
+# NumPy's stubs know keepdims as a literal only.
+_greatest: Kernel = np.maximum.reduce
+_total: Kernel = np.add.reduce
+
 
 def _exponentials(logits: Array) -> tuple[Array, Array]:
     """Logits less their row's largest, and the exponentials of that; the last axis is not empty."""
-    shifted = logits - np.maximum.reduce(logits, axis=-1, keepdims=True)
+    shifted = logits - _greatest(logits, -1, None, None, True)
     return shifted, np.exp(shifted)
 
 
@@ -25,9 +29,9 @@ def _softmax(logits: Array, *, out: Array | None = None) -> Any:
         raise ValueError("Softmax needs logits of rank 1 or more, found a scalar")
     if not logits.size:
         return logits
-    result = np.subtract(logits, np.maximum.reduce(logits, axis=-1, keepdims=True), out)
+    result = np.subtract(logits, _greatest(logits, -1, None, None, True), out)
     np.exp(result, result)
-    result /= result.sum(axis=-1, keepdims=True)
+    np.divide(result, _total(result, -1, None, None, True), result)
     return result
 
 
@@ -37,7 +41,7 @@ def _log_softmax(logits: Array) -> Any:
     if not logits.size:
         return logits
     shifted, exponentials = _exponentials(logits)
-    shifted -= np.log(exponentials.sum(axis=-1, keepdims=True))
+    shifted -= np.log(_total(exponentials, -1, None, None, True))
     return shifted
 
 
@@ -67,8 +71,8 @@ def _cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]:
     if not features.size:
         return np.zeros(features.shape[0], features.dtype), np.zeros_like(features)
     shifted, softmax = _exponentials(features)
-    total = softmax.sum(axis=1, keepdims=True)
-    loss = (labels * (np.log(total) - shifted)).sum(axis=1)
+    total = _total(softmax, 1, None, None, True)
+    loss = _total(labels * (np.log(total) - shifted), 1)
     softmax /= total
     softmax -= labels
     return loss, softmax

@@ -90,7 +90,9 @@ class TensorArray:
             raise self._error("it has been closed")
         if index < 0 or (index >= self.size and not self.dynamic):
             raise self._error(f"tried to write to index {index}, but it is not resizable and its size is {self.size}")
-        shape = self._checked(index, value)
+        shape = value.shape if value.__class__ is np.ndarray else ()
+        if shape != self.element_shape or value.dtype is not self._numpy:
+            shape = self._checked(index, value)
         if index >= self.size:
             self.size = index + 1
         element = self._elements.get(index)
@@ -197,6 +199,8 @@ class TensorArray:
 
     def agree(self, element_shape: Shape) -> None:
         """Checks an element shape that an op expects, and takes over what it says beyond what is known."""
+        if element_shape is None or element_shape == self.element_shape:
+            return
         try:
             self.element_shape = merged(self.element_shape, element_shape)
         except ValueError as error:
@@ -237,7 +241,7 @@ class TensorArray:
 
     def expect(self, dtype: DType) -> None:
         """Raises `ValueError` where an op takes the elements for another dtype."""
-        if self.dtype != dtype:
+        if self.dtype is not dtype and self.dtype != dtype:
             raise self._error(f"its dtype is {self.dtype}, but dtype {dtype} was asked for")
 
     def _error(self, what: str) -> ValueError:
@@ -372,7 +376,7 @@ def _taken(array: TensorArray, indices: list[int], dtype: DType, element_shape: 
             f"has {show(shape)}"
         )
     for i, value in zip(indices, values, strict=True):
-        if shape_of(value) != shape:
+        if (value.shape if value.__class__ is np.ndarray else shape_of(value)) != shape:
             raise ValueError(
                 f"{array!r} has inconsistent shapes: the element at index {indices[0]} has {show(shape)}, "
                 f"that at {i} {show(shape_of(value))}"

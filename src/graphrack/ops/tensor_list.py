@@ -251,7 +251,7 @@ def TensorListResize(input_handle: Any, size: Array) -> TensorList:
 
 
 def _stacked(found: TensorList, values: Sequence[Any], asked: Shape) -> Array:
-    shape = merged(asked, found.element_shape)
+    shape = asked if asked == found.element_shape else merged(asked, found.element_shape)
     if not values and not is_known(shape):
         raise ValueError(f"no elements to stack, and the element shape {show(shape)} is not fully defined")
     if not is_known(found.element_shape):

@@ -103,6 +103,8 @@ def switch_n(data: int, chosen: int, outputs: Sequence[int]) -> Step:
 
 
 def _scalar(value: Any) -> bool:
+    if value.__class__ is np.bool_:
+        return bool(value)
     if np.ndim(value):
         raise ValueError(f"the predicate must be a scalar; found shape {list(np.shape(value))}")
     return bool(value)

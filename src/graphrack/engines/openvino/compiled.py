@@ -178,8 +178,8 @@ class ClusterProgram:
         What its parent has compiled waits for threads that it doesn't have: when it is run, where one of them was at
         work when the process forked (once in a hundred times on a busy machine), or when it is let go of.
         """
-        for executable in self._compiled.values():
-            runtime.leave_behind(executable)
+        for compiled in self._compiled.values():
+            runtime.leave_behind(compiled)
         self._lock = threading.Lock()
         self._compiled, self._jobs, self._pending = {}, {}, []
 
