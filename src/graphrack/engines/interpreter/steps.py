@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.ops.arithmetic import limited
 from graphrack.ops.registry import Kernel
 
 Frame = list[Any]
@@ -110,6 +109,8 @@ def elementwise(kernel: Any, inputs: Sequence[int], output: int, constants: Mapp
 
 def with_bound(extreme: Any, inputs: Sequence[int], constants: Mapping[int, Any]) -> tuple[Kernel, Sequence[int]]:
     """The kernel and the inputs of a Maximum or Minimum; one operand less where that is a constant number."""
+    from graphrack.ops.arithmetic import limited
+
     for slot, other in zip(inputs, reversed(inputs), strict=True):
         bound = constants.get(slot)
         if isinstance(bound, (np.ndarray, np.generic)) and not bound.ndim:
