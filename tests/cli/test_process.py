@@ -92,7 +92,12 @@ def test_an_interrupt_ends_with_130_and_without_a_traceback(tmp_path: Path) -> N
     fifo = tmp_path / "x.json"
     os.mkfifo(fifo)
     running = subprocess.Popen(
-        [*PROGRAM, "run", CUBIC, "--feed", f"x=@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, "run", CUBIC, "--feed", f"x=@{fifo}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs these tests in the background has its children ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     writer = None
     while writer is None and running.poll() is None:  # until the command reads
