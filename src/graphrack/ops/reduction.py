@@ -35,7 +35,6 @@ def _axes(reduction_indices: Array) -> tuple[int, ...]:
 _FEW = 1024
 """Elements of which the product with ones takes a half to a seventh of the time of NumPy's sum."""
 
-_ALL = [tuple(range(rank)) for rank in range(65)]
 _ONES = {np.dtype(kind): np.ones(_FEW, kind) for kind in "fd"}
 
 
@@ -46,17 +45,13 @@ def float_sum(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     are summed one at a time here (adjacent ones as one where memory allows), in √n parts where long.
     """
     size = x.size
-    if size <= _FEW and not keep:
-        ones = _ONES.get(x.dtype)
-        if ones is not None:
-            if x.ndim == 2 and len(axes) == 1:
-                (axis,) = axes
-                if axis == 0 or axis == -2:
-                    return ones[: len(x)].dot(x)
-                if axis == 1 or axis == -1:
-                    return x.dot(ones[: x.shape[1]])
-            elif axes == _ALL[x.ndim]:
-                return ones[:size].dot(x.reshape(-1))
+    ones = _ONES.get(x.dtype) if size <= _FEW and x.ndim == 2 and len(axes) == 1 and not keep else None
+    if ones is not None:
+        (axis,) = axes
+        if axis == 0 or axis == -2:
+            return ones[: len(x)].dot(x)
+        if axis == 1 or axis == -1:
+            return x.dot(ones[: x.shape[1]])
     if size < STAGED_FROM:
         return _add(x, axes, None, None, keep)
     summed = set(normalize_axis_tuple(axes, x.ndim))
