@@ -66,7 +66,7 @@ def CheckNumerics(tensor: Array, *, message: bytes) -> Array:
 
 
 @lru_cache(maxsize=4096)
-def _fact(value: Any, dtype: np.dtype[Any]) -> Array:
+def fact(value: Any, dtype: np.dtype[Any]) -> Array:
     """An array of integers: for the same ones the same array, by which a step sees that nothing has changed."""
     out = np.array(value, dtype)
     out.flags.writeable = False
@@ -76,23 +76,23 @@ def _fact(value: Any, dtype: np.dtype[Any]) -> Array:
 @specialized("Shape")
 def Shape(*, out_type: DType = INT32) -> Any:
     dtype = out_type.numpy
-    return lambda input: _fact(input.shape, dtype)
+    return lambda input: fact(input.shape, dtype)
 
 
 @op("ShapeN", outputs=MANY)
 def ShapeN(*input: Array, out_type: DType = INT32) -> list[Array]:
-    return [_fact(value.shape, out_type.numpy) for value in input]
+    return [fact(value.shape, out_type.numpy) for value in input]
 
 
 @specialized("Size")
 def Size(*, out_type: DType = INT32) -> Any:
     dtype = out_type.numpy
-    return lambda input: _fact(input.size, dtype)
+    return lambda input: fact(input.size, dtype)
 
 
 @op("Rank")
 def Rank(input: Array) -> Any:
-    return _fact(input.ndim, INT32.numpy)
+    return fact(input.ndim, INT32.numpy)
 
 
 # ---- Made from nothing ----

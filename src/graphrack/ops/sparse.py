@@ -12,12 +12,15 @@ import numpy as np
 from graphrack.formats.dtypes import STRING, DType, from_numpy
 from graphrack.ops._arguments import are_within, axis_of, blank
 from graphrack.ops._sparse import Sparse, checked_shape, flat, order, sparse, unflat, vector64
+from graphrack.ops.array import fact
 from graphrack.ops.decoding import ParseTensor, by_content
 from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.segment import is_sorted
 
 Parts = tuple[Array, Array, Array]
+
+_INT64 = np.dtype(np.int64)
 
 
 # ---- Order and shape ----
@@ -54,7 +57,7 @@ def _sizes_of_reshape(input_shape: Array, new_shape: Array) -> tuple[tuple[int, 
         new[new.index(-1)] = count // rest
     if min(new, default=0) < 0 or math.prod(new) != count:
         raise ValueError(f"{count} elements (shape {list(old)}) can't be reshaped to {new}")
-    return old, tuple(new), vector64(new)
+    return old, tuple(new), fact(tuple(new), _INT64)
 
 
 def _reshape(input_indices: Array, sizes: tuple[tuple[int, ...], tuple[int, ...], Array]) -> tuple[Array, Array]:
@@ -158,17 +161,31 @@ def SparseSliceGrad(backprop_val_grad: Array, input_indices: Array, input_start:
 _FEW_ROWS = 32
 
 
-@op("SparseFillEmptyRows", outputs=4)
-def SparseFillEmptyRows(
-    indices: Array, values: Array, dense_shape: Array, default_value: Any
-) -> tuple[Array, Array, Array, Array]:
+@specialized("SparseFillEmptyRows", outputs=4)
+def SparseFillEmptyRows() -> Any:
+    return Prepared(_fill_rows, slice(2, None), _filling)
+
+
+def _filling(dense_shape: Array, default_value: Any) -> tuple[Array, tuple[int, ...], Array]:
+    """The shape, its sizes, and what rows are filled with."""
     default = np.asarray(default_value)
     if default.ndim:
         raise ValueError(f"default_value must be a scalar, got shape {list(default.shape)}")
-    if dense_shape.ndim == 1 and not len(dense_shape):
+    if dense_shape.ndim != 1:
+        raise ValueError(f"dense_shape must be a vector, got shape {list(dense_shape.shape)}")
+    if not len(dense_shape):
         raise ValueError("dense_shape must have at least one size, got none")
-    tensor = sparse(indices, values, dense_shape, "the input", inside=False)
-    count, rows = tensor.shape[0], tensor.indices[:, 0]
+    return dense_shape, checked_shape(dense_shape, "the input"), default
+
+
+def _fill_rows(
+    indices: Array, values: Array, filling: tuple[Array, tuple[int, ...], Array]
+) -> tuple[Array, Array, Array, Array]:
+    dense_shape, sizes, default = filling
+    if indices.ndim != 2 or values.ndim != 1 or indices.shape != (len(values), len(sizes)):
+        sparse(indices, values, dense_shape, "the input", inside=False)
+    tensor = Sparse(indices, values, sizes)
+    count, rows = sizes[0], indices[:, 0]
     if not are_within(rows, count):
         at = int(((rows < 0) | (rows >= count)).argmax())
         raise ValueError(f"indices[{at}, 0] = {rows[at]} is not in [0, {count})")
@@ -181,14 +198,14 @@ def SparseFillEmptyRows(
         return tensor.indices, tensor.values, empty, np.arange(len(rows))
     everywhere = np.concatenate([rows, added])
     permutation = everywhere.argsort(kind="stable")
-    filling = np.zeros((len(added), tensor.indices.shape[1]), np.int64)
-    filling[:, 0] = added
+    fillers = np.zeros((len(added), tensor.indices.shape[1]), np.int64)
+    fillers[:, 0] = added
     default_values = np.empty(len(added), tensor.values.dtype)
     default_values[...] = default
     reverse = np.empty(len(everywhere), np.int64)
     reverse[permutation] = np.arange(len(everywhere))
     return (
-        np.concatenate([tensor.indices, filling]).take(permutation, 0),
+        np.concatenate([tensor.indices, fillers]).take(permutation, 0),
         np.concatenate([tensor.values, default_values]).take(permutation),
         empty,
         reverse[: len(rows)],

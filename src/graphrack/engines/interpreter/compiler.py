@@ -126,6 +126,8 @@ class _Compiler(NodeCompiler):
             self.fold_ahead()
         else:
             self.shorten()
+        for feed in self.feeds:
+            self.dense_shape(feed)
         if self.flow is not None:
             self.frame_items(self.flow.root)
         else:

@@ -1,16 +1,20 @@
-"""The ops that a plan's nodes need, or what it lacks to be made, as one error."""
+"""The ops that a plan's nodes need, or what it lacks to be made, as one error; and a node's op bound to it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from graphrack.engines.interpreter import control_flow, outside
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED, Functions
 from graphrack.engines.interpreter.plan import Fetch, missing_ops, unfed_placeholders
+from graphrack.errors import GraphError, GraphrackError
+from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.formats.tensor import attr_value
 from graphrack.graph.index import PLACEHOLDERS, GraphIndex
 from graphrack.graph.prune import Needed
 from graphrack.ops import registry
-from graphrack.ops.registry import Op
+from graphrack.ops.registry import Kernel, Op
 
 
 def ops_of(
@@ -60,3 +64,29 @@ def ops_of(
     if unfed:
         raise unfed_placeholders(unfed, fetches)
     return found, calls
+
+
+def bound(op: Op, node: NodeDef, input_count: int, index: GraphIndex, site: str) -> Kernel:
+    """A node's kernel, bound to its attributes.
+
+    Attributes:
+        site: what the names of nodes that keep something begin with.
+
+    Raises:
+        GraphError: it lacks attributes, or they don't fit its op.
+    """
+    if not op.keywords:
+        return op.bind(site + node.name, {}, {})
+    attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
+    facts: dict[str, Any] = {"input_count": input_count}
+    if "output_count" in op.keywords:
+        facts["output_count"] = index.output_count(node)
+    try:
+        return op.bind(site + node.name, attributes, facts)
+    except GraphrackError:
+        raise
+    except Exception as error:  # of whatever class: the function is given attributes of wrong kinds
+        raise GraphError(
+            f"node {node.name!r} ({node.op}) can't be made of its attributes "
+            f"({', '.join(f'{k}={v!r:.40}' for k, v in attributes.items())}): {error}"
+        ) from error

@@ -12,19 +12,20 @@ import numpy as np
 
 from graphrack.engines.interpreter import control_flow, memory, steps
 from graphrack.engines.interpreter.control_flow import ControlFlow
+from graphrack.engines.interpreter.dense_shapes import find_dense_shapes, same_array
 from graphrack.engines.interpreter.duplicates import merge_duplicates
 from graphrack.engines.interpreter.elements import Element, element, find_elements
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, Functions
-from graphrack.engines.interpreter.needed_ops import ops_of
+from graphrack.engines.interpreter.needed_ops import bound, ops_of
 from graphrack.engines.interpreter.order import Item
 from graphrack.engines.interpreter.plan import Fetch, Place, Read
 from graphrack.engines.interpreter.rows import find_summed_rows, summing_rows
+from graphrack.engines.interpreter.selections import find_selections, selection
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import BroadcastSum, broadcast_sum, find_broadcast_sums, without_unneeded
-from graphrack.errors import GraphError, GraphrackError
+from graphrack.errors import GraphError
 from graphrack.formats.dtypes import DOUBLE, FLOAT
 from graphrack.formats.protos.graph_pb2 import NodeDef
-from graphrack.formats.tensor import attr_value
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
 from graphrack.graph.names import TensorName
 from graphrack.graph.prune import needed
@@ -37,8 +38,9 @@ Tensor = tuple[str, int]
 # A folded value stays in memory as long as its plan: what grows (a big Fill, say) is left to each run.
 _MAX_FOLDED_BYTES = 1 << 20
 VARIABLE_NODES = REF_VARIABLES | RESOURCE_VARIABLES
-# What these give for one shape is the same array every time.
+# What these give for one shape is the same array every time; of others, these outputs.
 _SHAPE_OPS = frozenset(("Shape", "ShapeN", "Size", "Rank"))
+_SHAPE_OUTPUTS = {"SparseReshape": 1}
 _PASS_HANDLES = frozenset(("Identity", "IdentityN"))
 _SWITCHES = control_flow.SWITCHES | {"_SwitchN"}
 _MARK = -1  # the output number under which a node's mark (that it ran) has its slot
@@ -55,7 +57,10 @@ class NodeCompiler:
         sums: Reshapes that stand for the gradient of an operand that was broadcast.
         elements: StridedSlices that take an element, or a row, at numbers.
         summed_rows: nodes of optimizers that sum gradients of one row first, each with the input that these are.
+        selections: GatherV2s that take the rows for which a condition holds.
+        dense_shapes: tensors that are shapes of sparse ones.
         facts: slots whose values follow from the shapes of others, and are the same arrays while these are the same.
+        same: for the slots of such tensors, those of the same values as facts.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
         fills: the slots that steps fill.
         calls: of steps whose result may lie in the memory of an input.
@@ -81,6 +86,7 @@ class NodeCompiler:
         self.constants: dict[int, Any] = {}
         self.references: dict[int, Handle] = {}
         self.facts: set[int] = set()
+        self.same: dict[int, int] = {}
         self.reads: list[Read] = []
         self.steps: list[Step] = []
         self.places: dict[Step, Place] = {}
@@ -102,6 +108,8 @@ class NodeCompiler:
         self.sums: dict[str, BroadcastSum] = {}
         self.summed_rows: dict[str, int] = {}
         self.elements: dict[str, Element] = {}
+        self.selections: set[str] = set()
+        self.dense_shapes: set[Tensor] = set()
         self.find_used()
 
     def find_used(self) -> None:
@@ -121,7 +129,7 @@ class NodeCompiler:
             self.fed,
             self.fetches,
             self.ops,
-            lambda name: flow is None or flow.place(name) is flow.root,
+            self.is_outside,
             by_reference=self.by_reference,
         )
         if merged:
@@ -130,10 +138,12 @@ class NodeCompiler:
         self.sums = find_broadcast_sums(self.work, self.fed, None if flow is None else flow.place)
         may = (lambda node, inputs: True) if flow is None else flow.is_as_before
         self.elements = find_elements(self.work, self.fed, self.index.constant, may)
+        self.selections = find_selections(self.work, self.fed, self.index.constant, may)
         if flow is None:
             self.summed_rows = find_summed_rows(self.work, self.fed, self.index.constant)
-        if self.sums or self.elements or self.summed_rows:
+        if self.sums or self.elements or self.selections or self.summed_rows:
             self.leave_out_unneeded()
+        self.dense_shapes = find_dense_shapes(self.work)
 
     def leave_out_unneeded(self) -> None:
         """Sees anew what is needed and where it lies, after nodes have been made to take something else."""
@@ -183,7 +193,7 @@ class NodeCompiler:
         """The slot of an input's value; for a reference, one that a step fills right before its use."""
         slot = self.source_slot(source, consumer)
         if slot not in self.references:
-            return slot
+            return self.same.get(slot, slot)
         value = self.new_slot(None)
         self.needs_state = True
         self.add(steps.read_reference(slot, value), consumer, (slot,), (value,))
@@ -256,6 +266,10 @@ class NodeCompiler:
             slots = [self.value_slot(source, node) for source in inputs]
             output = self.output_slot(name, 0)
             self.add(element(self.elements[name], slots, output), node, slots, (output,))
+        elif name in self.selections:
+            slots = [self.value_slot(source, node) for source in inputs]
+            output = self.output_slot(name, 0)
+            self.add(selection(slots, output), node, slots, (output,))
         elif op_name == "NoOp" and (self.flow is None or not self.flow.contexts[name]):
             pass  # it is there for the order of others
         elif op_name == "Identity" and (self.passes_reference(node) or self.passes_value(node)):
@@ -380,6 +394,25 @@ class NodeCompiler:
             self.add(step, node, slots, [slot for _, slot in outputs])
         if op.name in _SHAPE_OPS:
             self.facts.update(self.slots[name, i] for i in self.used_outputs(node))
+        elif (shape := (name, _SHAPE_OUTPUTS.get(op.name, -1))) in self.slots:
+            self.facts.add(self.slots[shape])
+        elif not self.dense_shapes.isdisjoint((name, i) for i in self.taken_of.get(name, ())):
+            for i in self.used_outputs(node):
+                self.dense_shape((name, i))
+
+    def dense_shape(self, tensor: Tensor) -> None:
+        """Makes a tensor that is a sparse one's shape known by its values to what follows; not in a branch or loop."""
+        node, slot = self.index.nodes[tensor[0]], self.slots[tensor]
+        known = slot in self.facts or slot in self.constants or slot in self.references
+        if tensor not in self.dense_shapes or known or not self.is_outside(node.name):
+            return
+        same = self.same[slot] = self.new_slot(None)
+        self.add(same_array(slot, same), node, (slot,), (same,))
+        self.facts.add(same)
+
+    def is_outside(self, name: str) -> bool:
+        """Whether a node lies in no branch and no loop."""
+        return self.flow is None or self.flow.place(name) is self.flow.root
 
     def note_call(self, step: Step, node: NodeDef, op: Op, call: memory.Call) -> None:
         """Remembers what a step calls, where its result may lie in the memory of an input."""
@@ -434,21 +467,7 @@ class NodeCompiler:
 
     def bind(self, op: Op, node: NodeDef, input_count: int) -> registry.Kernel:
         """The node's kernel, bound to its attributes."""
-        if not op.keywords:
-            return op.bind(self.site + node.name, {}, {})
-        attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
-        facts: dict[str, Any] = {"input_count": input_count}
-        if "output_count" in op.keywords:
-            facts["output_count"] = self.index.output_count(node)
-        try:
-            return op.bind(self.site + node.name, attributes, facts)
-        except GraphrackError:
-            raise
-        except Exception as error:  # of whatever class: the function is given attributes of wrong kinds
-            raise GraphError(
-                f"node {node.name!r} ({node.op}) can't be made of its attributes "
-                f"({', '.join(f'{k}={v!r:.40}' for k, v in attributes.items())}): {error}"
-            ) from error
+        return bound(op, node, input_count, self.index, self.site)
 
     def fold(self, op: Op, node: NodeDef, kernel: registry.Kernel, slots: Sequence[int]) -> bool:
         """Computes a node now whose inputs are all known; not where it fails, so that the run tells."""
