@@ -78,6 +78,7 @@ def _gather_batched(params: Array, indices: Array, axis: int, batch_dims: int) -
 # of the dimensions hold is a row. Everything here works on the tensor as a matrix of such rows.
 
 _FEW = 8  # rows that are sooner changed one by one
+_FEW_NUMBERS = 24  # of tuples that Python counts together sooner than NumPy
 
 _POLICIES = {b"": True, b"DEFAULT": True, b"ERROR": True, b"IGNORE": False}
 """`bad_indices_policy`: whether an index out of range is an error (on the CPU the default)."""
@@ -106,6 +107,18 @@ def _row_numbers(indices: Array, shape: tuple[int, ...], check: bool) -> tuple[A
         raise ValueError(f"indices of length {depth} don't fit a tensor of shape {shape}")
     bounds = shape[:depth]
     flat = indices.reshape(math.prod(indices.shape[:-1]), depth)
+    if depth and flat.size <= _FEW_NUMBERS:
+        numbers = []
+        for place in flat.tolist():
+            number = 0
+            for i, size in zip(place, bounds, strict=True):
+                if not 0 <= i < size:
+                    break
+                number = number * size + i
+            else:
+                numbers.append(number)
+        if len(numbers) == len(flat):
+            return np.array(numbers, np.intp), None
     if depth and flat.size and 0 not in bounds:
         try:
             # In one call: of few tuples in a third of the time.

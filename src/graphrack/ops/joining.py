@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ from graphrack.formats.dtypes import DType
 from graphrack.ops._arguments import are_within, axis_of, legacy_scalar, scalar, vector, within, zeros
 from graphrack.ops.registry import MANY, Prepared, op, specialized
 from graphrack.ops.runtime import Array
+
+_FEW = 32
+"""Rows that Python sorts sooner than NumPy."""
 
 
 @specialized("Pack")
@@ -103,6 +107,12 @@ def DynamicStitch(*indices_and_data: Array) -> Array:
     if not row and data[0].dtype.kind in "iu" and sum([where.size for where in indices]) <= _FEW:
         return _few_numbers(indices, data)
     places = [where.reshape(-1) for where in indices]
+    if sum([place.size for place in places]) <= _FEW:
+        listed = [number for place in places for number in place.tolist()]
+        source = sorted(range(len(listed)), key=listed.__getitem__)
+        if [listed[i] for i in source] == list(range(len(listed))):  # what was parted is put together again
+            parts = [what.reshape((place.size, *row)) for place, what in zip(places, data, strict=True)]
+            return np.concatenate(parts).take(source, 0)
     everywhere = np.concatenate(places) if count > 1 else places[0]
     top = int(everywhere.max()) + 1 if everywhere.size else 0
     if not are_within(everywhere, top):
@@ -139,7 +149,17 @@ def DynamicPartition(*, num_partitions: int) -> Any:
             raise ValueError(f"data's shape {data.shape} must start with the shape of partitions {partitions.shape}")
         within("partitions", partitions, num_partitions)
         flat = partitions.reshape(-1)
-        rows = data.reshape((flat.size, *data.shape[rank:])).take(flat.argsort(kind="stable"), 0)
+        rows = data.reshape((flat.size, *data.shape[rank:]))
+        if flat.size <= _FEW >= num_partitions:
+            places: list[list[int]] = [[] for _ in range(num_partitions)]
+            for place, number in enumerate(flat.tolist()):
+                places[number].append(place)
+            order = [place for part in places for place in part]
+            if order != list(range(flat.size)):
+                rows = rows.take(order, 0)
+            ends = list(accumulate(map(len, places)))
+            return [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        rows = rows.take(flat.argsort(kind="stable"), 0)
         ends = np.bincount(flat, minlength=num_partitions).cumsum().tolist()
         return [rows[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 

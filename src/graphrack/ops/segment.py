@@ -43,7 +43,8 @@ def _reduce(ufunc: np.ufunc, data: Array, ids: Array, out: Array) -> None:
     out[ids[starts]] = ufunc.reduceat(data, starts, 0, data.dtype)
 
 
-_FEW_IDS = 64
+FEW_IDS = 64
+"""Numbers of segments that Python looks at sooner than NumPy."""
 _FEW_SUMS = 8  # rows that are sooner added to others one by one
 _AS_ROWS = 1 << 8
 """Elements that are added to others row by row: NumPy is quicker with single ones, but has to be told which."""
@@ -61,7 +62,7 @@ def reduce_at(ufunc: np.ufunc, out: Array, ids: Array, rows: Array) -> None:
 
 def is_sorted(ids: Array) -> bool:
     """Whether no number of a vector is less than the one before it."""
-    if ids.size <= _FEW_IDS:  # Python is quicker
+    if ids.size <= FEW_IDS:  # Python is quicker
         listed = ids.tolist()
         return bool(listed == sorted(listed))
     return not np.less(ids[1:], ids[:-1]).any()
@@ -132,6 +133,11 @@ def SegmentMax() -> Kernel:
 
 def _counts(ids: Array, count: int, data: Array) -> Array:
     """How many rows each segment has, at least 1, in a shape that `data`'s rows divide by."""
+    if ids.size <= FEW_IDS >= count:
+        listed = [0] * count
+        for segment in ids.tolist():
+            listed[segment] += 1
+        return np.array([n or 1 for n in listed], np.int64).reshape(-1, *(1,) * (data.ndim - 1))
     counts = np.bincount(ids, minlength=count)
     np.maximum(counts, 1, out=counts)
     return counts.reshape(-1, *(1,) * (data.ndim - 1))
@@ -166,7 +172,7 @@ def unsorted(ufunc: np.ufunc, data: Array, segment_ids: Array, count: int, ident
         raise ValueError(f"data's shape {data.shape} must start with that of segment_ids, {segment_ids.shape}")
     if count < 0:
         raise ValueError(f"num_segments must be at least 0, got {count}")
-    few = ufunc is np.add and rank == 1 and segment_ids.size == count <= _FEW_IDS
+    few = ufunc is np.add and rank == 1 and segment_ids.size == count <= FEW_IDS
     if few and segment_ids.tolist() == list(range(count)):  # gradients of rows of which none was looked up twice
         return data
     shape = (count, *data.shape[rank:])
@@ -233,7 +239,7 @@ def _come_once(listed: Sequence[int]) -> bool:
     return len(set(listed)) == len(listed)
 
 
-def _few_by_segment(rows: Array, listed: list[int], count: int) -> Array:
+def few_by_segment(rows: Array, listed: list[int], count: int) -> Array:
     """Sums of a few rows, each of the segment that is listed for it; the rows themselves where each is one's only one.
 
     Attributes:
@@ -268,8 +274,8 @@ def _sparse(scale: Callable[[Array], Array] | None, given: bool) -> Kernel:
     """
 
     def total(data: Array, indices: Array, segment_ids: Array, count: int) -> Array:
-        if indices.size <= _FEW_IDS:
-            return scaled(_few_by_segment(data.take(indices, 0), segment_ids.tolist(), count), segment_ids, count)
+        if indices.size <= FEW_IDS:
+            return scaled(few_by_segment(data.take(indices, 0), segment_ids.tolist(), count), segment_ids, count)
         out = np.zeros((count, *data.shape[1:]), data.dtype)
         width = math.prod(data.shape[1:])
         step = max(GATHERED // max(width, 1), 1)
@@ -281,7 +287,7 @@ def _sparse(scale: Callable[[Array], Array] | None, given: bool) -> Kernel:
         return scaled(out, segment_ids, count)
 
     def scaled(out: Array, segment_ids: Array, count: int) -> Array:
-        if scale is not None and not (segment_ids.size <= _FEW_IDS and _come_once(segment_ids.tolist())):
+        if scale is not None and not (segment_ids.size <= FEW_IDS and _come_once(segment_ids.tolist())):
             out /= scale(_counts(segment_ids, count, out)).astype(out.dtype)
         return out
 
@@ -372,14 +378,14 @@ def _sparse_grad_rows(scale: Callable[[Array], Array] | None) -> Kernel:
     def run(grad: Array, indices: Array, segment_ids: Array, dense_output_dim0: Array) -> tuple[Array, Array]:
         _check_sparse("grad", grad, indices)
         within("indices", indices, max(scalar("dense_output_dim0", dense_output_dim0), 0))
-        if indices.size <= _FEW_IDS and segment_ids.shape == indices.shape:
+        if indices.size <= FEW_IDS and segment_ids.shape == indices.shape:
             within("segment_ids", segment_ids, len(grad))
             if scale is not None and not _come_once(segment_ids.tolist()):
                 grad = grad / scale(_counts(segment_ids, len(grad), grad)).astype(grad.dtype)
             listed = indices.tolist()
             found = sorted(set(listed))
             numbers = {value: i for i, value in enumerate(found)}
-            rows = _few_by_segment(grad.take(segment_ids, 0), [numbers[value] for value in listed], len(found))
+            rows = few_by_segment(grad.take(segment_ids, 0), [numbers[value] for value in listed], len(found))
             return rows, np.array(found, indices.dtype)
         unique, places = _numbered(indices)
         return sent(grad, places, segment_ids, np.array(len(unique))), unique

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ def Where(input: Array) -> Array:
 
 
 _FEW = 64  # elements of a condition that are sooner looked at than taken as they are
+_FEW_CONDITIONS = 1 << 12  # the same, of a condition for each element
+_FEW_INDICES = 24  # which Python counts together sooner than NumPy
 
 
 @op("Select")
@@ -34,6 +37,12 @@ def Select(condition: Array, t: Array, e: Array) -> Array:
     if shape != e.shape:
         raise ValueError(f"t and e must have one shape, got {shape} and {e.shape}")
     if condition.shape == shape:
+        if condition.size <= _FEW_CONDITIONS:  # which rows are empty, say: mostly none
+            told = condition.tobytes()
+            if b"\1" not in told:
+                return e
+            if b"\0" not in told:
+                return t
         return np.where(condition, t, e)
     if not condition.ndim:
         return t if condition else e
@@ -70,6 +79,12 @@ def OneHot(*, axis: int = -1) -> Any:
         shape = indices.shape
         before, after = math.prod(shape[:at]), math.prod(shape[at:])
         out = filled((*shape[:at], size, *shape[at:]), off_value, on_value.dtype)
+        if after == 1 and before <= _FEW_INDICES:
+            listed = indices.reshape(-1).tolist()
+            on = [n * size + i for n, i in enumerate(listed) if 0 <= i < size]
+            if on:
+                out.put(on, on_value)
+            return out
         index = indices.reshape(-1).astype(np.intp)
         places = np.arange(before) * (size * after)
         if after != 1:
@@ -128,6 +143,14 @@ def SparseToDense(
             f"for an output of rank {len(shape)} and values of shape {sparse_values.shape}, "
             f"sparse_indices of shape {sparse_indices.shape} don't fit"
         )
+    if count <= _FEW_INDICES and len(shape) == 2:
+        rows, columns = shape
+        listed = [i * columns + j for i, j in index.tolist() if 0 <= i < rows and 0 <= j < columns]
+        if len(listed) == count and (not validate_indices or all(map(operator.lt, listed, listed[1:]))):
+            out = filled(shape, default_value, sparse_values.dtype)
+            if listed:
+                out.put(listed, sparse_values)
+            return out
     if not all(are_within(index[:, i], size) for i, size in enumerate(shape)):
         raise ValueError(f"sparse_indices must lie inside of output_shape {shape}")
     out = filled(shape, default_value, sparse_values.dtype)

@@ -195,10 +195,16 @@ def _tile(input: Array, times: list[int]) -> Array:
     shape = input.shape
     if len(times) != len(shape):
         raise ValueError(f"multiples must have one number per dimension of shape {shape}, got {times}")
+    if max(times, default=1) == 1 == min(times, default=1):
+        return input
     if input.size == 1:  # a gradient that goes to all alike
         out = np.empty(times, input.dtype)
         out[...] = input
         return out
+    if times.count(1) == len(times) - 1:
+        axis = next(i for i, n in enumerate(times) if n != 1)
+        if shape[axis] == 1:  # one column for all
+            return input.repeat(times[axis], axis)
     interleaved = [size for pair in zip(times, shape, strict=True) for size in pair]
     out = np.empty(interleaved, input.dtype)
     out[...] = input.reshape([size for n in shape for size in (1, n)])

@@ -313,7 +313,9 @@ def ApplyAdaMax() -> Update:
 def ApplyAdagrad(*, update_slots: bool = True) -> Update:
     def update(var: Array, accum: Array, lr: Any, grad: Array) -> tuple[Array, ...]:
         if update_slots:
-            accum = accum + grad * grad
+            squares = grad * grad
+            squares += accum
+            accum = squares
         step = grad * lr
         np.divide(step, np.sqrt(accum), step)
         return _less(var, step), accum

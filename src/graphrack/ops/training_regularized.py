@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphrack.ops.training import Array, Update, applies
+from graphrack.ops.training import Array, Update, _less, applies
 
 
 def _shrunk(values: Array, threshold: Any) -> Array:
@@ -116,14 +116,16 @@ def ApplyProximalGradientDescent() -> Update:
 @applies("ProximalAdagrad", "var accum; lr l1 l2 grad")
 def ApplyProximalAdagrad() -> Update:
     def update(var: Array, accum: Array, lr: Any, l1: Any, l2: Any, grad: Array) -> tuple[Array, ...]:
-        accum = accum + grad * grad
-        rates = lr / np.sqrt(accum)
-        result = var - grad * rates
-        if l1 > 0:
+        squares = grad * grad
+        squares += accum
+        rates = lr / np.sqrt(squares)
+        result = _less(var, grad * rates)
+        if float(l1) > 0:
             result = _shrunk(result, rates * l1)
-        rates *= l2
-        rates += var.dtype.type(1)
-        result /= rates
-        return result, accum
+        if float(l2):
+            rates *= l2
+            rates += var.dtype.type(1)
+            result /= rates
+        return result, squares
 
     return update

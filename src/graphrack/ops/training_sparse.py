@@ -28,20 +28,11 @@ def are_distinct(indices: Array) -> bool:
     return indices.size <= _FEW and len(set(indices.tolist())) == indices.size
 
 
-_FEW_ROWS = 6
-"""Rows that are sooner put into an array one by one."""
-
-
 def put_rows(arrays: Sequence[Array], indices: Array, rows: Sequence[Array]) -> None:
     """Puts the same rows of several arrays of one shape, which are C-contiguous; no index may come twice."""
     if arrays[0].size == len(arrays[0]):  # one element a row
         for array, given in zip(arrays, rows, strict=True):
             array.put(indices, given)
-    elif indices.size <= _FEW_ROWS:
-        listed = indices.tolist()
-        for array, given in zip(arrays, rows, strict=True):
-            for index, row in zip(listed, given, strict=True):
-                array[index] = row
     else:
         for array, given in zip(arrays, rows, strict=True):
             array[indices] = given

@@ -68,6 +68,7 @@ def summing_rows(kernel: Kernel, position: int) -> Kernel:
     Attributes:
         position: of the gradients among what it takes; the rows' indices come next.
     """
+    from graphrack.ops.segment import FEW_IDS, few_by_segment
     from graphrack.ops.training_sparse import are_distinct
 
     find, add = lookup("Unique"), lookup("UnsortedSegmentSum")
@@ -79,6 +80,12 @@ def summing_rows(kernel: Kernel, position: int) -> Kernel:
         rows, indices = inputs[position], inputs[position + 1]
         if indices.ndim == 1 and are_distinct(indices):
             return kernel(*inputs)
+        if indices.ndim == 1 and indices.size <= FEW_IDS and rows.shape[:1] == indices.shape:
+            numbers: dict[int, int] = {}
+            few = [numbers.setdefault(index, len(numbers)) for index in indices.tolist()]
+            unique = np.array(list(numbers), indices.dtype)
+            sums = few_by_segment(rows, few, len(numbers))
+            return kernel(*inputs[:position], sums, unique, *inputs[position + 2 :])
         unique, places = unique_of(indices)
         sums = sum_of(rows, places, np.int64(len(unique)))
         return kernel(*inputs[:position], sums, unique, *inputs[position + 2 :])
