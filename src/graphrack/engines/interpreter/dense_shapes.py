@@ -13,7 +13,6 @@ import numpy as np
 
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.graph.prune import Needed
-from graphrack.ops.array import fact
 
 Tensor = tuple[str, int]
 
@@ -29,6 +28,7 @@ def find_dense_shapes(work: Needed) -> set[Tensor]:
 
 def same_array(source: int, output: int) -> Step:
     """A step that gives a shape as an array which is the same for the same sizes, and which nobody writes into."""
+    from graphrack.ops.array import fact
 
     def step(frame: Frame) -> None:
         value: Any = frame[source]
