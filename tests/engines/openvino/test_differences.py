@@ -124,6 +124,24 @@ def test_a_softplus_spelled_by_hand_keeps_what_is_small() -> None:
     )
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_transposed_convolutions_end_on_inputs_of_any_size(size: int, tmp_path: Path) -> None:
+    """OpenVINO's own kernel for filters of 1 x 1 never ends, once it has run on another size."""
+    rng = np.random.default_rng(0)
+    filters = rng.normal(size=(size, size, 6, 7)).astype(np.float32)
+    with tf.Graph().as_default() as graph, tf.Session() as sess:
+        values = tf.placeholder(tf.float32, [None, None, None, 7], name="values")
+        sizes = tf.concat([tf.shape(values)[:3], [6]], 0)
+        result = tf.nn.conv2d_backprop_input(sizes, filters, values, [1, 1, 1, 1], "SAME", name="result")
+        fed = [rng.normal(size=(*shape, 7)).astype(np.float32) for shape in ((2, 3, 4), (1, 5, 2), (1, 1, 1)) * 2]
+        expected = [sess.run(result, {values: value}) for value in fed]
+    (tmp_path / "g.pb").write_bytes(graph.as_graph_def().SerializeToString())
+    model = gr.load(tmp_path / "g.pb", engine="openvino")
+    for value, wanted in zip(fed, expected, strict=True):
+        np.testing.assert_allclose(model.run("result", {"values": value}), wanted, rtol=1e-4, atol=1e-5)
+    assert states(model) == ["compiled"]
+
+
 def test_masks_that_tensorflow_overlooks_are_overlooked() -> None:
     def build(x: Any) -> Any:
         one = R.StridedSlice(input=x, begin=[-1, 1], end=[0, 3], strides=[1, 1], begin_mask=1, shrink_axis_mask=1)

@@ -21,8 +21,8 @@ from openvino.frontend.tensorflow.py_tensorflow_frontend import (
 )
 
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
-from graphrack.engines.openvino.fusions import APART
 from graphrack.engines.openvino.nans import to_keep_nan
+from graphrack.engines.openvino.pitfalls import APART, POINTWISE
 from graphrack.formats.dtypes import DType, from_numpy
 
 # A constant that is shared has to stay as long as the model; small ones are copied.
@@ -132,6 +132,8 @@ def _spelled(part: Part) -> list[Part]:
         return [part._replace(op=_SWAPPED[part.op], inputs=part.inputs[::-1])]
     if part.op == "Softplus":
         return _softplus(part)
+    if POINTWISE in part.attributes:
+        return _pointwise(part)
     return [part]
 
 
@@ -148,8 +150,8 @@ class _Spelling:
         self.parts.append(Part(name, op, {**self._types, **attributes}, inputs))
         return Source(name, 0)
 
-    def constant(self, value: float) -> Source:
-        self.parts.append(_constant(f"{self._name}/{len(self.parts)}", np.float32(value)))
+    def constant(self, value: Any, dtype: Any = np.float32) -> Source:
+        self.parts.append(_constant(f"{self._name}/{len(self.parts)}", np.asarray(value, dtype)))
         return Source(self.parts[-1].name, 0)
 
 
@@ -169,6 +171,14 @@ def _softplus(part: Part) -> list[Part]:
     for coefficient in reversed(others):
         total = made("AddV2", made("Mul", total, square), constant(coefficient))
     made("AddV2", made("Relu", x), made("Mul", total, s), last=True)
+    return spelling.parts
+
+
+def _pointwise(part: Part) -> list[Part]:
+    """A transposed convolution that changes the channels alone, as a convolution."""
+    spelling, (_, filters, values) = _Spelling(part), part.inputs
+    swapped = spelling.made("Transpose", filters, spelling.constant([0, 1, 3, 2], np.int32))
+    spelling.made("Conv2D", values, swapped, last=True, **part.attributes)
     return spelling.parts
 
 

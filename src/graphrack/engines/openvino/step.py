@@ -16,8 +16,8 @@ from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.engines.openvino import background
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
-from graphrack.engines.openvino.fusions import APART, to_keep_apart
 from graphrack.engines.openvino.inference import Inference
+from graphrack.engines.openvino.pitfalls import marked
 from graphrack.engines.openvino.shapes import Misfit
 from graphrack.ops.blas import dot
 
@@ -308,8 +308,7 @@ class ClusterStep:
             if self.fluid:
                 inputs += [Input(name, w.dtype, w.shape) for name, w in zip(names, weights, strict=True)]
                 names = ()
-            apart = to_keep_apart(one.parts, one.constants, names, inference.shapes)
-            parts = [p._replace(attributes={**p.attributes, APART: True}) if p.name in apart else p for p in one.parts]
+            parts = marked(one.parts, one.constants, names, inference.shapes)
             if len(self.programs) >= _MAX_PROGRAMS:
                 self.programs.clear()
             program = ClusterProgram(

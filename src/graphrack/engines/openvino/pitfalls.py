@@ -1,8 +1,11 @@
-"""A fusion of OpenVINO's that gives wrong numbers, and which nodes have to be kept from it.
+"""What goes wrong in OpenVINO's CPU plugin (2026.4), and the nodes that have to be kept from it.
 
-The CPU plugin (2026.4) fuses what is computed from a reduction's result, value by value, into the reduction. Where
-another operand is a constant with a value for each row or column, it takes the wrong ones. A reduction whose result is
-an output of the model too is not fused with what follows.
+It fuses what is computed from a reduction's result, value by value, into the reduction. Where another operand is a
+constant with a value for each row or column, it takes the wrong ones. A reduction whose result is an output of the
+model too is not fused with what follows.
+
+A transposed convolution with a filter of 1 × 1 at stride 1 never ends, once it has run on an input of another size.
+It is a convolution with the filter's channels swapped.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ from graphrack.engines.openvino.shapes import ELEMENTWISE
 APART = "_apart"
 """The attribute that a node gets which is to be kept from being fused."""
 
+POINTWISE = "_pointwise"
+"""The attribute of a transposed convolution that changes the channels alone."""
+
 _REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod"))
 # These may be merged into a reduction first.
 _RESHAPED = frozenset(("Reshape", "Squeeze", "ExpandDims"))
@@ -25,19 +31,42 @@ _RESHAPED = frozenset(("Reshape", "Squeeze", "ExpandDims"))
 Shape = tuple[int, ...]
 
 
-def to_keep_apart(
+def marked(
     parts: Sequence[Part],
     constants: Mapping[str, Any],
     weights: Collection[str],
     shapes: Mapping[Source, Shape],
-) -> set[str]:
-    """The reductions that would be fused with operands of several values.
+) -> list[Part]:
+    """The nodes of a cluster, with `APART` or `POINTWISE` where these apply.
 
     Attributes:
         constants: by name; the axes of reductions are among them.
         weights: names of what is a constant once it is compiled.
         shapes: of all tensors, in some run.
     """
+    apart = _to_keep_apart(parts, constants, weights, shapes)
+
+    def one(part: Part) -> Part:
+        if part.name in apart:
+            return part._replace(attributes={**part.attributes, APART: True})
+        if part.op == "Conv2DBackpropInput" and _is_pointwise(part, shapes[part.inputs[1]]):
+            return part._replace(attributes={**part.attributes, POINTWISE: True})
+        return part
+
+    return [one(part) for part in parts]
+
+
+def _is_pointwise(part: Part, filters: Shape) -> bool:
+    return filters[:2] == (1, 1) and all(stride == 1 for stride in part.attributes["strides"])
+
+
+def _to_keep_apart(
+    parts: Sequence[Part],
+    constants: Mapping[str, Any],
+    weights: Collection[str],
+    shapes: Mapping[Source, Shape],
+) -> set[str]:
+    """The reductions that would be fused with operands of several values."""
     fixed = {Source(name, 0) for name in (*constants, *weights)}
     following: dict[Source, list[Part]] = {}
     for part in parts:
