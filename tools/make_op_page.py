@@ -19,7 +19,7 @@ from graphrack.engines.interpreter.functions import FUNCTION_OPS, PLANNED
 from graphrack.formats import op_table
 from graphrack.formats.dtypes import DTYPES
 from graphrack.formats.protos.graph_pb2 import OpDef
-from graphrack.ops import MODULES, registry
+from graphrack.ops import registry
 
 PAGE = Path(__file__).parents[1] / "docs" / "ops.md"
 
@@ -66,10 +66,9 @@ def page() -> str:
         by_module.setdefault(op.module.rpartition(".")[2], []).append(name)
     lines = [_HEAD.format(count=len(known.keys() | set(_PLANNED)))]
     lines += ["## The planner's own", "", *_table((n, op_table.op_def(n), "") for n in _PLANNED)]
-    for module in sorted(MODULES):
-        rows = [(n, op_table.op_def(n), note(known[n])) for n in sorted(by_module.get(module, []))]
-        if rows:
-            lines += [f"## {module}", "", family(module), "", *_table(rows)]
+    for module in sorted(by_module):
+        rows = [(n, op_table.op_def(n), note(known[n])) for n in sorted(by_module[module])]
+        lines += [f"## {module}", "", family(module), "", *_table(rows)]
     lines += left_out_ops.page_lines()
     return "\n".join(lines)
 

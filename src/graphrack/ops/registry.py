@@ -25,12 +25,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from graphrack.errors import GraphError
+from graphrack.ops.index import MODULES
 
 Kernel = Callable[..., Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -228,31 +228,23 @@ def register(name: str, function: Kernel, *, outputs: int = 1) -> None:
               ref_inputs=(), ref_output=False, io="", impure=False, overwrites=())  # fmt: skip
 
 
-_unloaded: list[str] | None = None
-_loading = threading.RLock()
+_modules: dict[str, str] = {}
 
 
 def lookup(name: str) -> Op | None:
-    """The op of that name, or None where graphrack lacks it.
-
-    Modules of ops are imported one by one until one has it: a small model starts without most of them.
-    """
-    global _unloaded
+    """The op of that name, or None where graphrack lacks it; its module is imported on first use."""
     found = REGISTRY.get(name)
-    if found is None and _unloaded != []:
-        with _loading:
-            if _unloaded is None:
-                from graphrack.ops import MODULES
-
-                _unloaded = list(MODULES)
-            while _unloaded and name not in REGISTRY:
-                importlib.import_module(f"graphrack.ops.{_unloaded[0]}")
-                del _unloaded[0]
-            found = REGISTRY.get(name)
+    if found is None:
+        if not _modules:
+            _modules.update((op, module) for module, ops in MODULES.items() for op in ops.split())
+        if (module := _modules.get(name)) is not None:
+            importlib.import_module(f"graphrack.ops.{module}")
+            found = REGISTRY[name]
     return found
 
 
 def load_all() -> Mapping[str, Op]:
     """Every op there is, by name."""
-    lookup("")
+    for module in MODULES:
+        importlib.import_module(f"graphrack.ops.{module}")
     return REGISTRY
