@@ -11,6 +11,7 @@ TensorFlow does both before a session's first run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 
 from graphrack.engines.interpreter.control_flow import CONTROL_FLOW, MERGES
@@ -28,7 +29,7 @@ _TELLS = frozenset(("CheckNumerics", "CheckNumericsV2", "EnsureShape"))
 _REFERENCES = REF_VARIABLES | {"TemporaryVariable"}
 _HANDS_ON_REFERENCES = CONTROL_FLOW | {"Identity", "RefIdentity"}
 # Of a constant that it pays to compare with others.
-_MOST_BYTES = 256
+_MOST_ELEMENTS = 64
 
 
 def merge_duplicates(
@@ -190,7 +191,8 @@ class _Merging:
         if node.op != "Const":
             return node.op, tuple(inputs), waits
         value = node.attr["value"].tensor if "value" in node.attr else None
-        if value is None or value.ByteSize() > _MOST_BYTES:
+        # Not by its bytes: to count these, a message is written out, weights and all.
+        if value is None or math.prod(dim.size for dim in value.tensor_shape.dim) > _MOST_ELEMENTS:
             return None
         return node.op, value.SerializeToString(), waits
 
