@@ -133,6 +133,23 @@ print("main")
     assert lines == ["main"]
 
 
+def test_another_thread_goes_on_where_one_has_ended() -> None:
+    lines, _ = ended(
+        """
+threading.excepthook = lambda args: print(args.exc_type.__name__)
+def end():
+    raise KeyboardInterrupt
+background.submit(Job(end))
+while background._worker._thread.is_alive():
+    time.sleep(0.01)
+job = Job(lambda: print("done"))
+background.submit(job)
+assert job.done.wait(10)
+"""
+    )
+    assert lines == ["KeyboardInterrupt", "done"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_has_a_thread_of_its_own() -> None:
     lines, _ = ended(

@@ -142,6 +142,14 @@ def test_transposed_convolutions_end_on_inputs_of_any_size(size: int, tmp_path: 
     assert states(model) == ["compiled"]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_blocks_are_larger_than_what_is_cut_into_them(size: int) -> None:
+    """OpenVINO would put values where the padding belongs."""
+    pads = [[0, -size % 3], [0, 0]]
+    value = RNG.normal(size=(2, size, 3, 4)).astype(np.float32)
+    compare(lambda x: tf.nn.relu(tf.space_to_batch_nd(tf.exp(x), [3, 3], pads)), value)
+
+
 def test_masks_that_tensorflow_overlooks_are_overlooked() -> None:
     def build(x: Any) -> Any:
         one = R.StridedSlice(input=x, begin=[-1, 1], end=[0, 3], strides=[1, 1], begin_mask=1, shrink_axis_mask=1)

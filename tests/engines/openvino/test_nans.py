@@ -81,6 +81,17 @@ def test_what_is_no_nan_by_its_sign_costs_nothing(build: Callable[[Any], Any]) -
     assert not kept(model)
 
 
+@pytest.mark.parametrize("constant", [np.nan, np.inf, -np.inf])
+def test_constants_that_are_no_numbers_are_kept(constant: float) -> None:
+    odd = np.float32(constant)
+
+    def build(x: Any) -> list[Any]:
+        pairs = [pair for f in (tf.maximum, tf.minimum) for pair in (f(x, odd), f(odd, x))]
+        return [*pairs, tf.nn.relu(x * odd), tf.exp(x - odd), tf.reduce_max(tf.stack([x, x + odd]), 0)]
+
+    compare(build, np.array([-2.0, 0.5, 0.0, 7.0], np.float32))
+
+
 def test_comparisons_end_it() -> None:
     model = compare(lambda x: tf.nn.relu(tf.cast(tf.log(x) > 0.0, tf.float32) - 0.5), VALUES)
     assert not kept(model)

@@ -59,7 +59,7 @@ class _Worker:
     def submit(self, job: Job, delay: float) -> None:
         with self._changed:
             self._jobs.append((time.monotonic() + delay, job))
-            if self._thread is None and not self.stopping:
+            if (self._thread is None or not self._thread.is_alive()) and not self.stopping:
                 thread = threading.Thread(target=self._work, name="graphrack-compile", daemon=True)
                 with contextlib.suppress(RuntimeError):  # the interpreter is going down, or no thread is to be had
                     thread.start()

@@ -119,6 +119,11 @@ def _kernel(part: Part) -> Kernel | None:
 
 def _outputs(part: Part, kernel: Kernel | None, sources: Sequence[Known]) -> list[Known]:
     shape_of = OUTPUT_SHAPES.get(part.op)
+    if shape_of is not None:
+        try:
+            shape = shape_of([s.shape for s in sources], [s.value for s in sources], part.attributes)
+        except Exception:  # the interpreter says what is wrong
+            raise Misfit from None
     if part.op in SHAPES or all(s.value is not None and s.value.size <= _MAX_VALUE for s in sources):
         given = [np.broadcast_to(np.int32(0), s.shape) if part.op in SHAPES else s.value for s in sources]
         results = [np.asarray(result) for result in _run(kernel, given, part)]
@@ -127,10 +132,7 @@ def _outputs(part: Part, kernel: Kernel | None, sources: Sequence[Known]) -> lis
     if part.op in INEXACT and part.attributes.get("T") != FLOAT:
         raise Misfit
     if shape_of is not None:
-        try:
-            return [Known(shape_of([s.shape for s in sources], [s.value for s in sources], part.attributes))]
-        except Exception:  # the interpreter says what is wrong
-            raise Misfit from None
+        return [Known(shape)]
     # What is left gives views: its kernel runs on one number that stands for all.
     at = 1 if part.op == "Split" else 0
     rule = RULES[part.op]

@@ -1,6 +1,6 @@
-"""NaN that arises within a cluster, and the nodes that must not drop it.
+"""NaN that arises in a cluster, or is among its constants, and the nodes that must not drop it.
 
-What goes into a cluster is finite, but log(-1), sqrt(-1) and 0 / 0 aren't, and OpenVINO's kernels of some ops give a
+What runs bring into it is finite, but log(-1), sqrt(-1) and 0 / 0 aren't, and OpenVINO's kernels of some ops give a
 number for NaN. Where one of these may get such a value, it is spelled by ops that keep NaN (`frontend.py`). That costs
 little, but fusions; so what can't be NaN by its sign is left as it is: the square root of a variance plus epsilon, say.
 Sums that leave float32's range, whose difference is NaN then, aren't looked at.
@@ -8,6 +8,7 @@ Sums that leave float32's range, whose difference is NaN then, aren't looked at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from graphrack.engines.openvino.compiled import Part, Source
 from graphrack.engines.openvino.ops import SHAPES
+from graphrack.ops.blas import dot
 
 DROPPING = frozenset(("Relu", "Relu6", "Exp", "Maximum", "Minimum", "Max", "Min"))
 """Ops whose kernels give a number where an operand is NaN."""
@@ -43,19 +45,29 @@ def to_keep_nan(parts: Sequence[Part], values: Mapping[str, Any]) -> set[str]:
         values: of constants and weights, by name, as far as they are known when it is compiled.
     """
     signs = {Source(name, 0): _sign_of(np.asarray(value)) for name, value in values.items()}
-    fixed, doubtful, found = set(signs), set[str](), set[str]()
+    fixed, found = set(signs), set[str]()
+    doubtful = {name for name, value in values.items() if not finite(np.asarray(value))}
     for part in parts:
         own = [signs.get(source, _ANY) for source in part.inputs]
         signs[Source(part.name, 0)] = _sign(part.op, own)
         if part.inputs and fixed.issuperset(part.inputs):
             fixed.add(Source(part.name, 0))  # of weights alone: no run changes it
-            continue
         reached = any(source.name in doubtful for source in part.inputs)
         if reached and part.op in DROPPING:
             found.add(part.name)
-        if part.op not in _CLEAN and (reached or _makes(part, own, values)):
+        makes = Source(part.name, 0) not in fixed and _makes(part, own, values)
+        if part.op not in _CLEAN and (reached or makes):
             doubtful.add(part.name)
     return found
+
+
+def finite(array: np.ndarray[Any, Any]) -> bool:
+    """Whether an array holds neither NaN nor an infinity."""
+    if array.dtype.kind != "f":
+        return True
+    flat = array.reshape(-1)
+    # One pass of BLAS tells, but where squares overflow.
+    return math.isfinite(dot(flat, flat)) or bool(np.isfinite(flat).all())
 
 
 def _sign_of(value: np.ndarray[Any, Any]) -> int:

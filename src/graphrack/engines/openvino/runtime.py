@@ -11,11 +11,13 @@ Measured with a small convolutional network and with ResNet-50 on 2 cores, busy 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 _core: Any = None
@@ -33,8 +35,14 @@ def core() -> Any:
 
     Importing OpenVINO sends a message to its makers, where `openvino_telemetry` is installed; it is kept from that.
     Its converter of other formats, half of the import's time, is left until somebody asks for it.
+
+    Raises:
+        RuntimeError: this process was forked from one that has it.
     """
     global _core
+    if _forked:
+        _say_once(_FORKED)
+        raise RuntimeError(_FORKED)
     if _core is None:
         with _core_lock:
             if _core is None:
@@ -45,6 +53,18 @@ def core() -> Any:
                     openvino.__getattr__ = _import_converter
                 _core = openvino.Core()
     return _core
+
+
+# What its threads held when the process was forked is held for good: compiling hangs once in ten times.
+_FORKED = (
+    "OpenVINO had started before this process was forked, and its threads stayed behind, so the interpreter runs "
+    "everything here; fork before the first run, or start processes anew (multiprocessing's 'spawn')"
+)
+
+
+@cache
+def _say_once(text: str) -> None:
+    logging.getLogger("graphrack").warning(text)
 
 
 _TELEMETRY, _CONVERTER = "openvino_telemetry", "openvino.tools.ovc"
@@ -83,15 +103,13 @@ def settings(precision: str) -> dict[str, Any]:
     """How clusters are compiled, for a precision of `choice.PRECISIONS`."""
     # OpenVINO's own choice may be bfloat16 on processors that have it, so f32 is said, too.
     has_bf16 = precision == "bf16" and "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    chosen = {
+    return {
         "INFERENCE_PRECISION_HINT": "bf16" if has_bf16 else "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
         "ENABLE_CPU_PINNING": False,
+        "EXCLUSIVE_ASYNC_REQUESTS": "YES",
     }
-    if not _forked:  # the thread that such requests are made with stays behind in the process that forks
-        chosen["EXCLUSIVE_ASYNC_REQUESTS"] = "YES"
-    return chosen
 
 
 def processor() -> str:
@@ -120,7 +138,7 @@ def _after_fork() -> None:
     _turns, _core_lock = threading.Lock(), threading.Lock()
     if _core is not None:
         leave_behind(_core)
-    _forked = _core is not None
+    _forked = _forked or _core is not None
 
 
 def leave_behind(thing: Any) -> None:

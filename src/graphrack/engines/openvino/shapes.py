@@ -288,6 +288,8 @@ def _from_depth(shapes: Sequence[Shape], values: Values, attributes: Mapping[str
 def _to_batch(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     blocks, pads = _whole(values[1]), np.asarray(values[2]).tolist()
     _require(len(shapes[0]) > len(blocks) == len(pads))
+    # Of fewer values than a block has, OpenVINO puts some in more places than one.
+    _require(all(s >= b for s, b in zip(shapes[0][1:], blocks, strict=False)))
     inner = [s + sum(p) for s, p in zip(shapes[0][1:], pads, strict=False)]
     _require(all(s % b == 0 for s, b in zip(inner, blocks, strict=True)))
     sizes = (s // b for s, b in zip(inner, blocks, strict=True))

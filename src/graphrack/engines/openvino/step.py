@@ -17,9 +17,9 @@ from graphrack.engines.openvino import background
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
+from graphrack.engines.openvino.nans import finite
 from graphrack.engines.openvino.pitfalls import marked
 from graphrack.engines.openvino.shapes import Misfit
-from graphrack.ops.blas import dot
 
 _MAX_SHAPES = 4096
 _MAX_PROGRAMS = 32
@@ -316,12 +316,3 @@ class ClusterStep:
             )
             self.programs[key] = program
         return program
-
-
-def finite(array: Array) -> bool:
-    """Whether an array holds neither NaN nor an infinity."""
-    if array.dtype.kind != "f":
-        return True
-    flat = array.reshape(-1)
-    # One pass of BLAS tells, but where squares overflow.
-    return math.isfinite(dot(flat, flat)) or bool(np.isfinite(flat).all())
