@@ -288,6 +288,22 @@ def test_a_long_run_waits_for_what_is_in_the_cache_and_a_longer_one_for_the_comp
     check(later.run([x], model.weights), dense_of(x, model.weights[0]))
 
 
+def test_openvino_is_not_imported_to_find_that_the_cache_lacks_a_cluster(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never() -> Any:
+        raise AssertionError("imported")
+
+    place.mkdir(exist_ok=True)
+    (place / f"{0:032x}.ov").touch()
+    monkeypatch.setattr(executable.runtime, "core", never)
+    program, model = dense(wait=False), Model(64, 64)
+    for folder in (str(place), "off"):
+        monkeypatch.setenv("GRAPHRACK_CACHE", folder)
+        found = executable.executable(program, (2,), model.weights, "f32", separate=False, only_read=True)
+        assert found == (None, None)
+
+
 def test_a_damaged_file_is_compiled_anew_and_replaced(place: Path) -> None:
     model, x = Model(64, 64), random(3, 64)
     dense().run([x], model.weights)

@@ -4,7 +4,7 @@
 means no cache. `GRAPHRACK_CACHE_LIMIT` bounds what the files take together, 2 GiB if it isn't set; those that were not
 used for longest go first. A folder that can't be written is no cache, and no error.
 
-A file `KEY.ov`, KEY being 32 hexadecimal digits (`fingerprint.py`):
+A file `KEY.ov`, KEY being 32 hexadecimal digits, 24 for the cluster and 8 for the circumstances (`fingerprint.py`):
 
     bytes    what
     8        b"graphrck"
@@ -76,6 +76,14 @@ def limit() -> int:
         )
         return _DEFAULT_LIMIT
     return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
+
+
+def may_have(place: str, start: str) -> bool:
+    """Whether a file is in a folder whose key begins so."""
+    try:
+        return any(name.startswith(start) for name in os.listdir(place))
+    except OSError:
+        return False
 
 
 def load(place: str, key: str) -> np.ndarray[Any, np.dtype[np.uint8]] | None:

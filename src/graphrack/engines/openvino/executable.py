@@ -149,7 +149,6 @@ def executable(
         background.Ending: the process ends meanwhile.
         Exception: whatever OpenVINO raises for what it can't compile.
     """
-    core, settings = runtime.core(), runtime.settings(precision)
     nbytes = sum(np.asarray(c).nbytes for c in program.constants.values())
     topology, kept = program, list(weights)
     if separate:
@@ -159,8 +158,12 @@ def executable(
     background.check()
     key, place = "", cache.folder()
     if place is not None:
-        circumstances = f"{settings['INFERENCE_PRECISION_HINT']}\n{runtime.processor()}"
-        key = fingerprint.of_cluster(topology, ranks, kept, circumstances)
+        key = fingerprint.of_cluster(topology, ranks, kept)
+    if only_read and (place is None or not cache.may_have(place, key)):
+        return None, None  # before OpenVINO is imported for it
+    core, settings = runtime.core(), runtime.settings(precision)
+    if place is not None:
+        key += fingerprint.of_circumstances(f"{settings['INFERENCE_PRECISION_HINT']}\n{runtime.processor()}")
         blob = cache.load(place, key)
         if blob is not None:
             from openvino import Tensor

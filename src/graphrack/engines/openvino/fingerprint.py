@@ -1,4 +1,4 @@
-"""What tells one cluster from another, and arrays of one set of weights from those of another, in 128 bits."""
+"""What tells one cluster from another, and arrays of one set of weights from those of another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graphrack.engines.openvino.compiled import ClusterProgram
 
 # Raised when what a cluster is compiled to, or how it is described here, changes.
-_VERSION = 4
+_VERSION = 5
 
 
 def of_array(array: Any) -> str:
@@ -32,20 +32,24 @@ def of_array(array: Any) -> str:
     return f"{array.dtype.str}{array.shape}:{google_crc32c.value(data):08x}{total:016x}"
 
 
-def of_cluster(program: ClusterProgram, ranks: Sequence[int], weights: Sequence[Any], circumstances: str) -> str:
-    """A name for what a cluster compiles to: 32 hexadecimal digits.
+def of_circumstances(circumstances: str) -> str:
+    """8 hexadecimal digits for whatever else decides what a cluster compiles to: settings, OpenVINO, the processor."""
+    return hashlib.blake2b(circumstances.encode(), digest_size=4).hexdigest()
+
+
+def of_cluster(program: ClusterProgram, ranks: Sequence[int], weights: Sequence[Any]) -> str:
+    """24 hexadecimal digits for a cluster.
 
     Attributes:
         ranks: of its inputs.
         weights: their values.
-        circumstances: settings, OpenVINO's version, the processor: whatever else decides.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=12)
 
     def add(*values: Any) -> None:
         digest.update("\0".join(map(str, values)).encode() + b"\1")
 
-    add(_VERSION, circumstances)
+    add(_VERSION)
     for part in program.parts:
         add(part.name, part.op, *part.inputs, _described(part.attributes))
     for given, rank in zip(program.inputs, ranks, strict=True):
