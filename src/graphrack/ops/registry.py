@@ -30,7 +30,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from graphrack.errors import GraphError
-from graphrack.ops.index import MODULES
 
 Kernel = Callable[..., Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -236,6 +235,8 @@ def lookup(name: str) -> Op | None:
     found = REGISTRY.get(name)
     if found is None:
         if not _modules:
+            from graphrack.ops.index import MODULES
+
             _modules.update((op, module) for module, ops in MODULES.items() for op in ops.split())
         if (module := _modules.get(name)) is not None:
             importlib.import_module(f"graphrack.ops.{module}")
@@ -245,6 +246,8 @@ def lookup(name: str) -> Op | None:
 
 def load_all() -> Mapping[str, Op]:
     """Every op there is, by name."""
+    from graphrack.ops.index import MODULES
+
     for module in MODULES:
         importlib.import_module(f"graphrack.ops.{module}")
     return REGISTRY
