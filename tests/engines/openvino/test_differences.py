@@ -142,6 +142,14 @@ def test_transposed_convolutions_end_on_inputs_of_any_size(size: int, tmp_path: 
     assert states(model) == ["compiled"]
 
 
+def test_the_nearest_pixel_is_tensorflows() -> None:
+    """OpenVINO would take another one where the place is a whole number and the scale isn't."""
+    pairs = [(size, out) for size in range(1, 30) for out in range(1, 12)]
+    value = RNG.normal(size=(1, 30, 1, 1)).astype(np.float32)
+    resize = tf.image.resize_nearest_neighbor
+    compare(lambda x: [resize(tf.nn.relu(x[:, :size]), [out, 1]) for size, out in pairs], value, rtol=0)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_blocks_are_larger_than_what_is_cut_into_them(size: int) -> None:
     """OpenVINO would put values where the padding belongs."""

@@ -271,6 +271,17 @@ def _resized(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, A
     return (shapes[0][0], *size, shapes[0][3])
 
 
+def _resized_to_nearest(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    """Only where OpenVINO, which divides by the scale where TensorFlow multiplies by its inverse, finds the same."""
+    resized = _resized(shapes, values, attributes)
+    if not attributes.get("align_corners"):
+        for before, after in zip(shapes[0][1:3], resized[1:3], strict=True):
+            places = np.arange(after, dtype=np.float32)
+            theirs = np.floor(places * (np.float32(before) / np.float32(after)))
+            _require(np.array_equal(theirs, np.floor(places / (np.float32(after) / np.float32(before)))))
+    return resized
+
+
 def _to_depth(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     _require(len(shapes[0]) == 4)
     (batch, rows, columns, depth), block = shapes[0], attributes["block_size"]
@@ -327,7 +338,8 @@ OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], 
     **dict.fromkeys(("MaxPool", "AvgPool"), _pool),
     **dict.fromkeys(("Mean", "Sum", "Prod", "Max", "Min"), _reduced),
     **dict.fromkeys(("Pad", "PadV2"), _padded),
-    **dict.fromkeys(("ResizeBilinear", "ResizeNearestNeighbor"), _resized),
+    "ResizeBilinear": _resized,
+    "ResizeNearestNeighbor": _resized_to_nearest,
     "AddN": _all_same,
     "BatchMatMul": _equal_batch_matmul,
     "BatchToSpaceND": _from_batch,
