@@ -10,6 +10,7 @@ made by a push knows the one that it was made of, until somebody asks for its it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,13 @@ class TensorList(Variant):
         if shape != self.element_shape and not compatible(shape, self.element_shape):
             raise ValueError(f"the list's elements have shape {show(self.element_shape)}, the new one {show(shape)}")
 
+    def is_like(self, dtype: DType, element_shape: Array) -> bool:
+        """Whether it is of the kind that an op makes of a dtype and a shape."""
+        if self.element_dtype is not dtype or self.limit is not None:
+            return False
+        own = self.element_shape
+        return element_shape is shape_array(own, element_shape.dtype) or partial_shape(element_shape) == own
+
     def agreed_shape(self, asked: Array) -> Shape:
         """What an op's `element_shape` and the list's own say together."""
         return merged(partial_shape(asked), self.element_shape)
@@ -214,6 +222,14 @@ class TensorList(Variant):
         for index, value in added:
             items[index] = _sum(items[index], value, dtype)
         return TensorList(dtype, shape, items)
+
+
+@lru_cache(4096)
+def shape_array(shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """An element shape as these ops give it, read-only."""
+    array = np.array(-1 if shape is None else [-1 if size is None else size for size in shape], dtype)
+    array.flags.writeable = False
+    return array
 
 
 def _change(items: list[Any], index: int, value: Any) -> tuple[int, Any]:

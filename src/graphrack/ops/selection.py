@@ -27,6 +27,7 @@ def Where(input: Array) -> Array:
 
 
 _FEW = 64  # elements of a condition that are sooner looked at than taken as they are
+_FEW_ROWS = 2  # that are sooner copied one by one
 _FEW_CONDITIONS = 1 << 12  # the same, of a condition for each element
 _FEW_INDICES = 24  # which Python counts together sooner than NumPy
 
@@ -56,6 +57,14 @@ def Select(condition: Array, t: Array, e: Array) -> Array:
             return t
         if True not in chosen:
             return e
+        taken = chosen.count(True)
+        if taken <= _FEW_ROWS or len(chosen) - taken <= _FEW_ROWS:
+            fewer = taken <= _FEW_ROWS
+            out, other = (e.copy(), t) if fewer else (t.copy(), e)
+            for i, one in enumerate(chosen):
+                if one is fewer:
+                    out[i] = other[i]
+            return out
     out = e.copy()
     np.copyto(out, t, where=condition.reshape((-1,) + (1,) * (len(shape) - 1)))
     return out

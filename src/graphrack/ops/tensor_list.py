@@ -10,7 +10,7 @@ import numpy as np
 from graphrack.formats.dtypes import VARIANT, DType, from_numpy
 from graphrack.ops._arguments import scalar, vector, zeros
 from graphrack.ops._elements import Shape, is_known, merged, rows, shape_of, stacked
-from graphrack.ops._lists import TensorList, alone, each, partial_shape
+from graphrack.ops._lists import TensorList, alone, each, partial_shape, shape_array
 from graphrack.ops.registry import Kernel, Prepared, op, specialized
 from graphrack.ops.runtime import Array
 from graphrack.ops.state import compatible, show
@@ -236,10 +236,7 @@ def TensorListLength(input_handle: Any) -> Any:
 
 @op("TensorListElementShape")
 def TensorListElementShape(input_handle: Any, *, shape_type: DType) -> Array:
-    shape = _list(input_handle).element_shape
-    if shape is None:
-        return np.array(-1, shape_type.numpy)
-    return np.array([-1 if size is None else size for size in shape], shape_type.numpy)
+    return shape_array(_list(input_handle).element_shape, shape_type.numpy)
 
 
 @op("TensorListResize")

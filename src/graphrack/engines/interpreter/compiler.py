@@ -19,7 +19,9 @@ from graphrack.engines.choice import NUMPY, Engine
 from graphrack.engines.interpreter import control_flow, memory, outside, steps
 from graphrack.engines.interpreter.control_flow import LoopFrame
 from graphrack.engines.interpreter.functions import Functions
+from graphrack.engines.interpreter.fusing import Fusing
 from graphrack.engines.interpreter.nodes import NodeCompiler
+from graphrack.engines.interpreter.often import often
 from graphrack.engines.interpreter.order import Cluster, Item, Sections, ordered
 from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
@@ -105,6 +107,7 @@ class _Compiler(NodeCompiler):
     ):
         super().__init__(index, fetches, feeds, functions, body=body)
         self.taken: dict[Step, set[int]] = {}
+        self.fusing = Fusing(self)
 
     def with_clusters(self, engine: Engine) -> _Compiler:
         """Has OpenVINO run what that engine gives it."""
@@ -332,9 +335,11 @@ class _Compiler(NodeCompiler):
         self.steps = outer
         exits = [node.name for node in frame.nodes if node.op in control_flow.EXITS]
         leaving = [self.slots[name, 0] for name in exits if (name, 0) in self.slots]
-        step = loop.step(entering if frame.context else (), leaving)
         taken = {*entering, *leaving, loop.condition}.union(*loop.variables)
-        self.taken[step] = taken.union(*map(self.reads_of, (*loop.setup, *loop.test, *loop.body, *loop.after)))
+        taken.update(*map(self.reads_of, (*loop.setup, *loop.test, *loop.body, *loop.after)))
+        loop.body = [step for step in self.fusing.fused(loop.body) if step is not None]
+        step = loop.step(entering if frame.context else (), leaving, self.often)
+        self.taken[step] = taken
         self.steps.append(step)
         self.places[step] = Place(conditions[0].name, "LoopCond", entering)
 
@@ -391,11 +396,12 @@ class _Compiler(NodeCompiler):
             found.update(self.watched(self.index.nodes[place.name]))
         return found
 
-    def dying(self, steps: Sequence[Step]) -> dict[int, int]:
+    def dying(self, steps: Sequence[Step | None]) -> dict[int, int]:
         """For the slots that some steps look at, the position of the last of them."""
-        return {slot: position for position, step in enumerate(steps) for slot in self.reads_of(step)}
+        found = enumerate(steps)
+        return {slot: position for position, step in found if step is not None for slot in self.reads_of(step)}
 
-    def with_releases(self, kept: set[int]) -> tuple[list[Step], list[Step], memory.Watch]:
+    def with_releases(self, kept: set[int]) -> tuple[Sequence[Step], list[Step], memory.Watch]:
         """The plan's steps with those that let go of values which no later step takes: every few steps, and at once.
 
         Attributes:
@@ -407,14 +413,20 @@ class _Compiler(NodeCompiler):
         watch = memory.Watch()
         thrifty = self.thrifty(self.steps, last, watch)
         dead: dict[int, list[int]] = {}
-        for slot, position in last.items():
+        fused = self.fusing.fused(self.steps)
+        for slot, position in self.dying(fused).items():
+            if slot in kept:
+                continue
             block = (position // _RELEASE_EVERY + 1) * _RELEASE_EVERY
             if block < len(self.steps):
                 dead.setdefault(block, []).append(slot)
-        plain = list(self.steps)
         for block in sorted(dead, reverse=True):
-            plain.insert(block, steps.release(dead[block]))
-        return plain, thrifty, watch
+            fused.insert(block, steps.release(dead[block]))
+        return self.often([step for step in fused if step is not None]), thrifty, watch
+
+    def often(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The steps as they are best where they run often."""
+        return often(steps, self.calls)
 
     def thrifty(self, inner: Sequence[Step], last: Mapping[int, int], watch: memory.Watch) -> list[Step]:
         """Steps that are as careful with memory as can be."""
@@ -438,5 +450,6 @@ class _Compiler(NodeCompiler):
             kept.update(slot for (name, _), slot in self.slots.items() if name in self.waited_for)
         last = {slot: at for slot, at in self.dying(inner).items() if slot in made and slot not in kept}
         block, watch = memory.Block(control_flow.locate), memory.Watch()
-        memory.alternate(block, inner, self.thrifty(inner, last, watch), watch, again=True)
+        plain = self.often([step for step in self.fusing.fused(inner) if step is not None])
+        memory.alternate(block, plain, self.thrifty(inner, last, watch), watch, again=True)
         return block

@@ -11,7 +11,7 @@ the end of an iteration, so that a million iterations take the room of one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -148,9 +148,15 @@ class LoopSteps:
         self.variables: list[tuple[int, int, int]] = []
         self.condition = -1
 
-    def step(self, entering: Sequence[int], marks: Sequence[int]) -> Step:
-        """The whole loop as a step. `entering` are the slots of what enters: a dead one, and all is dead."""
-        setup, test, body, after = tuple(self.setup), tuple(self.test), tuple(self.body), tuple(self.after)
+    def step(
+        self, entering: Sequence[int], marks: Sequence[int], often: Callable[[Sequence[Step]], Sequence[Step]]
+    ) -> Step:
+        """The whole loop as a step. `entering` are the slots of what enters: a dead one, and all is dead.
+
+        Attributes:
+            often: steps that do the same, as they are best where they run often.
+        """
+        setup, test, body, after = tuple(self.setup), often(self.test), often(self.body), tuple(self.after)
         slots = tuple(slot for slot, _, _ in self.variables)
         first = tuple(slot for _, slot, _ in self.variables)
         following = tuple(slot for _, _, slot in self.variables)

@@ -21,7 +21,9 @@ from weakref import getweakrefcount
 import numpy as np
 
 from graphrack.engines.interpreter.steps import Frame, Step
-from graphrack.ops.registry import Kernel
+from graphrack.formats.dtypes import DOUBLE, FLOAT
+from graphrack.formats.protos.graph_pb2 import NodeDef
+from graphrack.ops.registry import Kernel, Op
 
 Array = np.ndarray[Any, Any]
 
@@ -44,18 +46,23 @@ class Call(NamedTuple):
         kernel: takes the values of the input slots, and `out`: an array for its result, or one of them.
         inputs: slots.
         outputs: for a kernel of one result its slot; for others the number of each used result, and its slot.
-        targets: positions of inputs whose shape and dtype, floats, are that result's.
+        targets: positions of inputs whose shape and dtype, floats, are that result's, and which it may overwrite.
+        number: the second input, where the kernel has an operator and that is a constant number.
     """
 
     kernel: Kernel
     inputs: Sequence[int]
     outputs: int | Sequence[tuple[int, int]]
-    targets: Sequence[int]
+    targets: Sequence[int] = ()
+    number: Any = None
 
 
-def overwritten(kernel: Kernel) -> Sequence[int]:
-    """The inputs of a function of NumPy's that its result may overwrite."""
-    return tuple(range(kernel.nin)) if isinstance(kernel, np.ufunc) and kernel in _SAME_DTYPE else ()
+def targets(node: NodeDef, op: Op, kernel: Kernel, inputs: Sequence[int]) -> Sequence[int]:
+    """The positions of those of a node's inputs in whose memory its result may lie."""
+    if "T" not in node.attr or node.attr["T"].type not in (FLOAT.number, DOUBLE.number):
+        return ()
+    of_numpy = range(kernel.nin) if isinstance(kernel, np.ufunc) and kernel in _SAME_DTYPE else ()
+    return [i for i in op.overwrites or of_numpy if i < len(inputs)]
 
 
 # Who holds an array
@@ -151,7 +158,7 @@ def _overwriting(plain: Step, call: Call, targets: Sequence[int], dead: Sequence
         targets: positions of inputs that no later step takes.
         dead: all slots that no later step takes.
     """
-    kernel, inputs, outputs, _ = call
+    kernel, inputs, outputs, _, _ = call
     ufunc = isinstance(kernel, np.ufunc)
     choices = tuple((inputs[i], tuple(slot for j, slot in enumerate(inputs) if j != i)) for i in targets)
     done = tuple(dead)

@@ -24,7 +24,6 @@ from graphrack.engines.interpreter.selections import find_selections, selection
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import BroadcastSum, broadcast_sum, find_broadcast_sums, without_unneeded
 from graphrack.errors import GraphError
-from graphrack.formats.dtypes import DOUBLE, FLOAT
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
 from graphrack.graph.names import TensorName
@@ -63,7 +62,7 @@ class NodeCompiler:
         same: for the slots of such tensors, those of the same values as facts.
         steps: the list that steps are added to: the plan's, or a section of the loop being compiled.
         fills: the slots that steps fill.
-        calls: of steps whose result may lie in the memory of an input.
+        calls: what steps call, of those that do nothing else.
     """
 
     def __init__(
@@ -380,8 +379,13 @@ class NodeCompiler:
         elif op.outputs == 1:
             output = self.output_slot(name, 0)
             kernel, ready = self.prepared(kernel, slots, node)
-            step = steps.elementwise(kernel, ready, output, self.constants) or steps.one_output(kernel, ready, output)
-            self.note_call(step, node, op, memory.Call(kernel, ready, output, ()))
+            number = None
+            if steps.has_operator(kernel, ready):
+                number = steps.number(self.constants.get(ready[1]))
+                step = steps.elementwise(kernel, ready, output, number)
+            else:
+                step = steps.one_output(kernel, ready, output)
+            self.calls[step] = memory.Call(kernel, ready, output, memory.targets(node, op, kernel, ready), number)
             self.add(step, node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.
@@ -390,7 +394,7 @@ class NodeCompiler:
             outputs = [(i, self.output_slot(name, i)) for i in self.used_outputs(node, op.outputs)]
             kernel, ready = self.prepared(kernel, slots, node)
             step = steps.many_outputs(kernel, ready, outputs)
-            self.note_call(step, node, op, memory.Call(kernel, ready, outputs, ()))
+            self.calls[step] = memory.Call(kernel, ready, outputs, memory.targets(node, op, kernel, ready))
             self.add(step, node, slots, [slot for _, slot in outputs])
         if op.name in _SHAPE_OPS:
             self.facts.update(self.slots[name, i] for i in self.used_outputs(node))
@@ -413,12 +417,6 @@ class NodeCompiler:
     def is_outside(self, name: str) -> bool:
         """Whether a node lies in no branch and no loop."""
         return self.flow is None or self.flow.place(name) is self.flow.root
-
-    def note_call(self, step: Step, node: NodeDef, op: Op, call: memory.Call) -> None:
-        """Remembers what a step calls, where its result may lie in the memory of an input."""
-        targets = op.overwrites or memory.overwritten(call.kernel)
-        if targets and "T" in node.attr and node.attr["T"].type in (FLOAT.number, DOUBLE.number):
-            self.calls[step] = call._replace(targets=[i for i in targets if i < len(call.inputs)])
 
     def follows_from_shapes(self, op: Op, slots: Sequence[int]) -> bool:
         """Whether what an op computes depends on nothing but shapes."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from graphrack.engines.interpreter import memory
 from graphrack.engines.interpreter.control_flow import locate
+from graphrack.engines.interpreter.often import Often
 from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
 from graphrack.errors import FeedError, GraphrackError, OpError, UninitializedError, UnsupportedOp
 from graphrack.graph.names import TensorName
@@ -185,10 +186,14 @@ class Plan:
         """The constants that it holds."""
         return [value for value in self._template if isinstance(value, np.ndarray)]
 
+    def _each(self) -> list[Step]:
+        """The steps one by one."""
+        return [each for step in self._steps for each in (step.steps if isinstance(step, Often) else (step,))]
+
     def steps(self) -> list[tuple[Place | None, ClusterStep | None]]:
         """For each step where it comes from (None of what only lets go of values), and its cluster where it is one."""
         found = {id(place): cluster for cluster, place in self.clusters()}
-        places = [self._places.get(step) for step in self._steps]
+        places = [self._places.get(step) for step in self._each()]
         return [(place, found.get(id(place))) for place in places]
 
     def clusters(self) -> list[tuple[ClusterStep, Place]]:
@@ -211,10 +216,11 @@ class Plan:
             return timed
 
         other = copy.copy(self)
-        other._steps = tuple(timing(number, step) for number, step in enumerate(self._steps))
+        steps = self._each()
+        other._steps = tuple(timing(number, step) for number, step in enumerate(steps))
         other._places = {
             **self._places,
-            **{t: self._places[s] for s, t in zip(self._steps, other._steps, strict=True) if s in self._places},
+            **{t: self._places[s] for s, t in zip(steps, other._steps, strict=True) if s in self._places},
         }
         return other
 
