@@ -40,8 +40,10 @@ def warm(instance: Instance, feeds: Any, fetches: Any) -> None:
 
     instance.prepare()
     if feeds is not None:
-        with background.waiting():
+        with background.waiting(sizes=True) as patience:
             _run(instance, feeds, fetches)
+            if patience.made:
+                _run(instance, feeds, fetches)
         return
     wanted = _wanted(instance, fetches)
     failure: OpError | None = None

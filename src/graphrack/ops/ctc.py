@@ -332,7 +332,7 @@ def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], m
     valid = exists & (step < lengths)[:, :, None]
     if least > 1.1 * steps - _LARGEST:
         emitted = np.exp(emitted)
-        ways = _products(np.concatenate((emitted, emitted[there] * exists), axis=1), may_stay, may_skip)
+        ways = _products(emitted, emitted[there] * exists, may_stay, may_skip)
         through = ways[:, :batch] * ways[:, batch:][there]
         through = np.divide(through, emitted, np.zeros_like(through), where=valid)
         total = through[0].sum(axis=1)
@@ -351,25 +351,33 @@ def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], m
     return -likelihood, gradient
 
 
-def _products(emitted: Array, may_stay: Array, may_skip: Array) -> Array:
-    """The probability of being in each state at each step, over all ways to it: `[steps, items, states]`.
+def _products(there: Array, back: Array, may_stay: Array, may_skip: Array) -> Array:
+    """The probability of being in each state at each step, over all ways to it: `[steps, 2 * items, states]`.
+
+    Each step's states are one vector, in which two that nothing is ever in stand before each item's first.
 
     Attributes:
-        emitted: the probability of each step's output in each state.
-        may_stay, may_skip: whether a state may follow on itself, and on the one before the last: `[items, states]`.
+        there, back: the probability of each step's output in each state, of all items: `[steps, items, states]`.
+        may_stay, may_skip: whether a state may follow on itself, and on the one before the last.
     """
-    steps, items, states = emitted.shape
-    found = np.zeros((steps, items, states + 2))  # with two states that nothing is ever in before the first
-    now, one_before, two_before = found[:, :, 2:], found[:, :, 1:-1], found[:, :, :-2]
-    skips, stays = may_skip.astype(np.float64), None if may_stay.all() else may_stay.astype(np.float64)
-    now[0, :, :2] = emitted[0, :, :2]
-    for t in range(1, steps):
-        out, before = now[t], now[t - 1]
-        np.multiply(two_before[t - 1], skips, out)
-        np.add(out, one_before[t - 1], out)
-        np.add(out, before if stays is None else before * stays, out)
-        np.multiply(out, emitted[t], out)
-    return now
+    steps, items, states = there.shape
+    width = 2 * items * (states + 2)
+    emitted = np.zeros((steps, 2 * items, states + 2))
+    emitted[:, :items, 2:], emitted[:, items:, 2:] = there, back
+    found = np.zeros(emitted.shape)
+    found[0, :, 2:4] = emitted[0, :, 2:4]
+    skips, stays = np.zeros((2, *emitted.shape[1:]))
+    skips[:, 2:], stays[:, 2:] = may_skip, may_stay
+    skip, stay = skips.reshape(width)[2:], None if may_stay.all() else stays.reshape(width)[2:]
+    rows = found.reshape(steps, width)
+    last, now_on, outputs = rows[:-1], rows[1:, 2:], emitted.reshape(steps, width)[1:, 2:]
+    each = zip(last[:, 2:], last[:, 1:-1], last[:, :-2], now_on, outputs, strict=True)
+    for before, one_before, two_before, now, output in each:
+        np.multiply(two_before, skip, now)
+        np.add(now, one_before, now)
+        np.add(now, before if stay is None else before * stay, now)
+        np.multiply(now, output, now)
+    return found[:, :, 2:]
 
 
 def _logarithms(emitted: Array, may_stay: Array, may_skip: Array) -> Array:

@@ -90,9 +90,9 @@ def test_a_warm_model_answers_by_openvino_from_the_first_run_on_however_it_is_ca
 def test_warming_up_takes_feeds_and_fetches(paths: list[Path]) -> None:
     model = gr.load(paths[0], engine="auto")
     model.warmup({"x": IMAGE[:, :8, :8]}, "Mean")
-    assert len(parts(model)) == 1
+    assert len(parts(model)) == 2  # for any sizes, and for these
     model.warmup(fetches=["Mean:0", "out"])
-    assert len(parts(model)) == 2
+    assert len(parts(model)) == 3
     with pytest.raises(gr.UnknownName, match="'Men'"):
         model.warmup(fetches="Men")
     with pytest.raises(gr.FeedError, match="takes float32"):
@@ -138,7 +138,7 @@ def test_a_rack_counts_and_lets_go_of_the_longest_unused_compiled_parts(paths: l
     models = {str(i): gr.load(path, engine="openvino") for i, path in enumerate(paths)}
     rack, slow = gr.Rack(models), gr.Rack({str(i): gr.load(path, engine="numpy") for i, path in enumerate(paths)})
     expected = slow.run_all(IMAGE)
-    rack.warmup(IMAGE)
+    rack.run_all(IMAGE)
     stats = rack.stats()
     (size,) = {one.compiled_bytes for one in stats.values()}
     assert size >= 3 * 9 * 16 * 16 * 4

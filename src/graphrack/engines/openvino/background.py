@@ -118,19 +118,39 @@ def check() -> None:
 _waiting = threading.local()
 
 
+class Patience:
+    """What a thread waits for.
+
+    Attributes:
+        sizes: whether for what is compiled for the very sizes that it runs clusters on, too.
+        made: whether anything was, which the next run takes.
+    """
+
+    __slots__ = ("made", "sizes")
+
+    def __init__(self, sizes: bool):
+        self.sizes = sizes
+        self.made = False
+
+
 @contextlib.contextmanager
-def waiting() -> Iterator[None]:
+def waiting(*, sizes: bool = False) -> Iterator[Patience]:
     """What this thread runs in the meantime waits for its clusters to be compiled."""
-    before, _waiting.on = is_waiting(), True
+    before, _waiting.patience = patience(), Patience(sizes)
     try:
-        yield
+        yield _waiting.patience
     finally:
-        _waiting.on = before
+        _waiting.patience = before
+
+
+def patience() -> Patience | None:
+    """What this thread waits for; None where it doesn't wait for what it needs compiled."""
+    return getattr(_waiting, "patience", None)
 
 
 def is_waiting() -> bool:
     """Whether this thread waits for what it needs compiled."""
-    return getattr(_waiting, "on", False)
+    return patience() is not None
 
 
 def _after_fork() -> None:

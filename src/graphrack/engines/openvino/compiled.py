@@ -162,6 +162,11 @@ class ClusterProgram:
         for job in pending:
             background.submit(job, _DELAY_S)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether anything is."""
+        return bool(self._compiled)
+
     def executables(self) -> list[Executable]:
         """What is compiled."""
         with self._lock:

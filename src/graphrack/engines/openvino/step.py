@@ -32,6 +32,10 @@ _HOPE = 0.05
 # What the interpreter is thought to run in less is also measured, both ways, once it is compiled: of small clusters
 # calls are most, which an estimate may miss by a factor of two or more. So many times, for as long as that at most.
 _RACED_S, _ROUNDS, _RACE_S = 0.005, 5, 0.02
+# What runs on the same shapes again and again gets a program for these alone, which is faster by up to a quarter (a
+# recurrent cell), by a tenth (MobileNet), or by all that it takes to get ready for other shapes. It gets one when so
+# many runs could have gained what pays for compiling it, and where its weights, all such programs' together, are few.
+_OFTEN, _GAIN, _MAX_OWN, _MAX_OWN_BYTES = 4, 0.1, 16, 1 << 25
 # How often a cluster that is left to the interpreter is run before its inputs are looked at again.
 _LONGEST_REST = 256
 
@@ -54,6 +58,27 @@ class Interface(NamedTuple):
     inputs: tuple[Input, ...]
     weights: tuple[str, ...]
     outputs: tuple[Source, ...]
+
+
+class _Shapes:
+    """What is known of a cluster on inputs of certain shapes.
+
+    Attributes:
+        cost: of a run; None where OpenVINO isn't given them.
+        runs: how many there were.
+        gain: seconds that a program for these shapes would have gained in them.
+        own: that program.
+        alone: whether there is none, and there won't be.
+    """
+
+    __slots__ = ("alone", "cost", "gain", "own", "runs")
+
+    def __init__(self, cost: Cost | None):
+        self.cost = cost
+        self.runs = 0
+        self.gain = 0.0
+        self.own: ClusterProgram | None = None
+        self.alone = False
 
 
 class ClusterStep:
@@ -100,13 +125,14 @@ class ClusterStep:
         self.outputs = tuple(outputs)
         self._inference: Inference | None = None
         self._sizes: tuple[int, ...] = ()  # slots of inputs that hold sizes
-        self._costs: dict[Any, Cost | None] = {}
-        self._before: Any = None  # what the last run's shapes depended on
+        self._known: dict[Any, _Shapes] = {}
+        self._before: _Shapes | None = None  # the last run's
         self._missing: ClusterProgram | None = None
         self._declined: set[tuple[Any, ...]] = set()  # shapes and sizes for which the interpreter is as fast
         self._rest, self._next_rest, self._resting_on = 0, 1, (self._inputs[0][0] if inputs else -1, ())
-        self._won: dict[int, bool] = {}  # whether OpenVINO was the faster, by the magnitude of the work
-        self._contest: int | None = None  # that of a run which has yet to be measured
+        # Whether OpenVINO was the faster: by the magnitude of the work, and for shapes with a program of their own.
+        self._won: dict[int | _Shapes, bool] = {}
+        self._contest: int | _Shapes | None = None  # what has yet to be measured
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
         self._last: tuple[list[Array], int | None] = ([], 0)
@@ -148,10 +174,10 @@ class ClusterStep:
                 raise
 
     def _race(self, frame: Frame) -> None:
-        """Finds out who is the faster, and leaves runs of that magnitude to it."""
-        magnitude, self._contest = self._contest, None
-        assert magnitude is not None
-        self._won[magnitude] = True
+        """Finds out who is the faster, and leaves runs of that magnitude, or on these shapes, to it."""
+        contest, self._contest = self._contest, None
+        assert contest is not None
+        self._won[contest] = True
         ways: tuple[Callable[[Frame], Any], ...] = (self._by_openvino, self._by_interpreter)
         fastest, began = [math.inf, math.inf], perf_counter()
         for _ in range(_ROUNDS):
@@ -161,8 +187,10 @@ class ClusterStep:
                 fastest[i] = min(fastest[i], perf_counter() - start)
             if perf_counter() - began > _RACE_S:
                 break
-        self._won[magnitude] = fastest[0] < fastest[1]
-        if not any(self._won.values()):
+        self._won[contest] = fastest[0] < fastest[1]
+        if isinstance(contest, _Shapes) and not self._won[contest]:
+            self._drop_own(contest)
+        if not any(self._won.values()) and not any(shapes.own for shapes in self._known.values()):
             self.programs.clear()
 
     def _decline(self, frame: Frame) -> None:
@@ -202,36 +230,47 @@ class ClusterStep:
             inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights, fluid=self.fluid)
             self._sizes = tuple([self._inputs[i][0] for i in inference.brought])
         key = (inference.key(arrays), shapes)
-        try:
-            cost = self._costs[key]
-        except KeyError:
-            cost = self._estimate(key, arrays, weights)
+        known = self._known.get(key) or self._estimate(key, arrays, weights)
         waiting = background.is_waiting()
-        new = self._before not in (None, key) and not waiting
-        self._before = None if waiting else key  # after a warm-up any shapes are as good
+        new = self._before not in (None, known) and not waiting
+        self._before = None if waiting else known  # after a warm-up any shapes are as good
+        cost = known.cost
         if cost is None:
             return None
-        magnitude = math.frexp(cost.interpreter)[1]
-        if not self.eager and not (self._won.get(magnitude, True) and self._pays(cost, new)):
-            if not (self._won.get(magnitude, True) and self._gains(cost)):
+        own = known.own if known.own is not None and known.own.is_compiled else None
+        contest = math.frexp(cost.interpreter)[1] if own is None else known
+        won = self._won.get(contest, True)
+        if not self.eager and not (won and (own is not None or self._pays(cost, new))):
+            if new and not known.alone and self._gains(cost):  # they may come again and again between others
+                self._count(known, arrays, weights, new=new)
+            elif not (won and self._gains(cost)):
                 self._decline(frame)
             return None
         if not all(map(finite, arrays)):
             return None
-        program = self._program(inference, arrays, weights)
+        self._count(known, arrays, weights, new=new)
+        program, results = own, None
         try:
-            if self.fluid:
-                results = program.run([*arrays, *weights], [], cost.interpreter)
-            else:
-                results = program.run(arrays, weights, cost.interpreter)
+            if own is not None:
+                results = own.run(arrays, weights)
+                if results is None:  # it is compiled for the weights of other models
+                    own.compile_soon()
+            if results is None:
+                own, program = None, self._program(inference, arrays, weights)
+                if self.fluid:
+                    results = program.run([*arrays, *weights], [], cost.interpreter)
+                else:
+                    results = program.run(arrays, weights, cost.interpreter)
         except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
             return None
         if results is None:
             self._missing = program
         else:
             self._next_rest = 1
-            if magnitude not in self._won and cost.interpreter < _RACED_S and not new and not self.eager:
-                self._contest = magnitude
+            contest = math.frexp(cost.interpreter)[1] if own is None else known
+            measured = contest in self._won or self.eager or (new and own is None)
+            if not measured and cost.interpreter < _RACED_S:
+                self._contest = contest
         return results
 
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
@@ -250,17 +289,65 @@ class ClusterStep:
             self._checked[ids] = [weakref.ref(w) for w in weights]
         return self._numbers.setdefault(tuple([w.shape for w in weights]), len(self._numbers))
 
-    def _estimate(self, key: Any, arrays: Sequence[Array], weights: Sequence[Array]) -> Cost | None:
+    def _estimate(self, key: Any, arrays: Sequence[Array], weights: Sequence[Array]) -> _Shapes:
         assert self._inference is not None
         try:
             cost: Cost | None = self._inference.run(arrays, weights) + CALL
         except Misfit:
             cost = None
-        if len(self._costs) >= _MAX_SHAPES:
-            self._costs.clear()
-            self._declined.clear()
-        self._costs[key] = self.cost = cost
-        return cost
+        if len(self._known) >= _MAX_SHAPES:
+            self._forget()
+        self.cost = cost
+        self._known[key] = known = _Shapes(cost)
+        return known
+
+    def _forget(self) -> None:
+        """Looks at all shapes as if they were new."""
+        for known in self._known.values():
+            self._drop_own(known)
+        self._known.clear()
+        self._declined.clear()
+
+    def _drop_own(self, known: _Shapes) -> None:
+        if known.own is not None:
+            self.programs = {key: program for key, program in self.programs.items() if program is not known.own}
+            known.own = None
+        known.alone = True
+        self._won.pop(known, None)
+
+    def _count(self, known: _Shapes, arrays: Sequence[Array], weights: Sequence[Array], *, new: bool) -> None:
+        """Takes note of a run on certain shapes, and has a program for these compiled where it is due."""
+        cost = known.cost
+        if known.own is not None or known.alone or cost is None:
+            return
+        if new:
+            known.gain += RESHAPING * len(self.interface.parts) if self.eager else cost.interpreter - cost.openvino
+        else:
+            known.gain += _GAIN * cost.openvino
+        known.runs += 1
+        patience = background.patience()
+        due = known.runs >= _OFTEN and known.gain >= _HOPE * self._compiling
+        if not due and (patience is None or not patience.sizes):
+            return
+        one = self.interface
+        count = 1 + sum(other.own is not None for other in self._known.values())
+        nbytes = sum(value.nbytes for value in (*one.constants.values(), *weights))
+        known.alone = self.fluid or count > _MAX_OWN or count * nbytes > _MAX_OWN_BYTES
+        if known.alone or not (self.eager or self._gains(cost)):
+            known.alone = True
+            return
+        assert self._inference is not None
+        self._inference.run(arrays, weights)
+        inputs = [given._replace(shape=array.shape) for given, array in zip(one.inputs, arrays, strict=True)]
+        parts = marked(one.parts, one.constants, one.weights, self._inference.shapes)
+        known.own = ClusterProgram(
+            parts, one.constants, one.weights, inputs, one.outputs, wait=False, precision=self.precision
+        )
+        self.programs[known] = known.own
+        known.own.run(arrays, weights)
+        known.own.compile_soon()
+        if patience is not None:
+            patience.made = True
 
     def state(self) -> str:
         """What has become of it so far, in a few words."""
@@ -272,7 +359,7 @@ class ClusterStep:
             return f"left to the interpreter, since OpenVINO refuses it: {failures[0].strip().splitlines()[-1]:.200}"
         if programs:
             return "compiling"
-        if not self._costs:
+        if not self._known:
             return "not run yet"
         if self.cost is None:
             return "left to the interpreter: OpenVINO isn't given values of these shapes"
@@ -310,6 +397,7 @@ class ClusterStep:
                 names = ()
             parts = marked(one.parts, one.constants, names, inference.shapes)
             if len(self.programs) >= _MAX_PROGRAMS:
+                self._forget()
                 self.programs.clear()
             program = ClusterProgram(
                 parts, one.constants, names, inputs, one.outputs, wait=self.eager, precision=self.precision

@@ -1,0 +1,151 @@
+"""Sizes that come again and again: compiled for themselves, beside what is compiled for any."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from engines.openvino.running import clusters, states
+
+import graphrack as gr
+from graphrack.engines.openvino import step
+
+RNG = np.random.default_rng(8)
+SIZES = [40, 56, 72]
+
+
+def normal(*shape: int) -> Any:
+    return (0.3 * RNG.normal(size=shape)).astype(np.float32)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Callable[[str], gr.Model]:
+    graph = tf.Graph()
+    with graph.as_default():
+        y = tf.placeholder(tf.float32, [None, None, None, 16], name="x")
+        for _ in range(6):
+            y = tf.nn.relu(tf.nn.conv2d(y, tf.constant(normal(3, 3, 16, 16) / 9), [1, 1, 1, 1], "SAME"))
+        tf.identity(y, name="y")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    return lambda engine: gr.load(tmp_path / "g.pb", engine=engine)
+
+
+def owned(model: gr.Model) -> list[Any]:
+    """The shapes of what is compiled for certain ones."""
+    found = [known for cluster in clusters(model) for known in cluster._known.values() if known.own is not None]
+    return sorted(known.own.inputs[0].shape for known in found if known.own.is_compiled)
+
+
+def wait_for(model: gr.Model, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(owned(model)) < count and time.monotonic() < end:
+        time.sleep(0.02)
+    assert len(owned(model)) == count
+
+
+def same(model: gr.Model, judge: gr.Model, *arrays: Any) -> None:
+    for array in arrays:
+        np.testing.assert_allclose(model.run("y", {"x": array}), judge.run("y", {"x": array}), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_sizes_that_come_in_turn_are_compiled_for_themselves(network: Callable[[str], gr.Model], engine: str) -> None:
+    model, judge = network(engine), network("numpy")
+    arrays = [normal(1, size, size, 16) for size in SIZES]
+    for _ in range(40):
+        same(model, judge, *arrays)
+    wait_for(model, 3)
+    assert owned(model) == [(1, size, size, 16) for size in SIZES]
+    for _ in range(3):
+        same(model, judge, *arrays, normal(2, 33, 45, 16))
+    assert states(model) == ["compiled"]
+
+
+def test_a_size_that_is_run_long_enough_is_compiled_for_itself(network: Callable[[str], gr.Model]) -> None:
+    model, judge, array = network("auto"), network("numpy"), normal(1, 64, 64, 16)
+    model.warmup(fetches="y")
+    assert not owned(model)
+    for _ in range(2):
+        same(model, judge, array)
+    assert not owned(model)
+    end = time.monotonic() + 60
+    while not owned(model) and time.monotonic() < end:
+        model.run("y", {"x": array})
+    wait_for(model, 1)
+    same(model, judge, array, normal(1, 65, 64, 16), array)
+
+
+def test_a_warm_up_compiles_for_its_sizes_and_for_any(network: Callable[[str], gr.Model]) -> None:
+    model, judge, array = network("auto"), network("numpy"), normal(1, 64, 64, 16)
+    model.warmup({"x": array}, "y")
+    same(model, judge, array)
+    assert owned(model) == [array.shape]
+    assert sum(bool(program.executables()) for program in clusters(model)[0].programs.values()) == 2
+    same(model, judge, array, normal(1, 96, 96, 16), array)
+    assert owned(model) == [array.shape]
+
+
+def test_no_more_sizes_than_are_worth_it(network: Callable[[str], gr.Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "_MAX_OWN", 2)
+    model, judge = network("openvino"), network("numpy")
+    arrays = [normal(1, size, size, 16) for size in SIZES]
+    for array in arrays:
+        model.warmup({"x": array}, "y")
+    for _ in range(8):
+        same(model, judge, *arrays)
+    assert len(owned(model)) == 2
+
+
+def test_large_weights_are_not_held_twice(network: Callable[[str], gr.Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "_MAX_OWN_BYTES", 6 * 9 * 16 * 16 * 4 - 1)
+    model = network("openvino")
+    for size in SIZES * 5:
+        model.warmup({"x": normal(1, size, size, 16)}, "y")
+    assert not owned(model)
+
+
+def test_a_size_for_which_the_interpreter_is_the_faster_is_left_to_it(
+    network: Callable[[str], gr.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "_RACED_S", 10.0)
+    run = step.ClusterProgram.run
+
+    def slow(program: Any, *arguments: Any) -> Any:
+        if program.inputs[0].shape is not None and None not in program.inputs[0].shape:
+            time.sleep(0.2)
+        return run(program, *arguments)
+
+    monkeypatch.setattr(step.ClusterProgram, "run", slow)
+    model, judge, array = network("auto"), network("numpy"), normal(1, 64, 64, 16)
+    model.warmup({"x": array}, "y")
+    for _ in range(3):
+        same(model, judge, array)
+    assert not owned(model)
+
+
+def test_models_of_one_graph_get_their_own_results(tmp_path: Path) -> None:
+    paths = []
+    for number in range(4):
+        with tf.Graph().as_default(), tf.Session() as sess:
+            y = tf.placeholder(tf.float32, [None, None, None, 16], name="x")
+            for i in range(4):
+                weights = tf.get_variable(f"w{i}", [3, 3, 16, 16], initializer=tf.zeros_initializer())
+                y = tf.nn.relu(tf.nn.conv2d(y, weights, [1, 1, 1, 1], "SAME"))
+            tf.identity(y, name="y")
+            saver = tf.train.Saver()
+            for variable in tf.global_variables():
+                variable.load(normal(3, 3, 16, 16) / 5, sess)
+            paths.append(saver.save(sess, str(tmp_path / str(number) / "m")))
+    models, judges = ([gr.load(path, engine=engine) for path in paths] for engine in ("openvino", "numpy"))
+    array = normal(1, 40, 40, 16)
+    for model in models[:2]:
+        model.warmup({"x": array}, "y")
+    for _ in range(3):
+        for model, judge in zip(models, judges, strict=True):
+            same(model, judge, array, normal(1, 41, 40, 16))
+    assert all(state == "compiled" for model in models for state in states(model))
