@@ -443,3 +443,27 @@ def test_inputs_that_may_not_be_written_are_taken_and_results_are_the_callers_ow
     np.testing.assert_array_equal(first[0], kept)
     first[0][:] = 0
     check(program.run([x], model.weights), dense_of(x, model.weights[0]))
+
+
+def test_large_results_are_handed_over_and_stay_the_callers_own() -> None:
+    program, model = dense(), Model(4, 4)
+    weights = model.weights
+    inputs = [random(size, 4) for size in (100_000, 3, 100_000, 100_000, 5, 120_000)]
+    results = [program.run([x], weights) for x in inputs * 2]
+    for x, found in zip(inputs * 2, results, strict=True):
+        check(found, dense_of(x, weights[0]))
+    found = []
+
+    def work(number: int) -> None:
+        for i in range(6):
+            x = inputs[(number + i) % len(inputs)]
+            found.append((x, program.run([x], weights)))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 24
+    for x, result in found:
+        check(result, dense_of(x, weights[0]))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from peaks import peak_of
 from tf_models import session
 
 import graphrack as gr
@@ -343,3 +344,22 @@ def test_the_command_line_ends_at_once_and_in_order(paths: list[Path], tmp_path:
         out = tmp_path / "out.npy"
         ended("-m", "graphrack", "run", str(paths[0]), "--feed", f"x=@{tmp_path / 'x.npy'}", "-o", str(out), *options)
         np.testing.assert_allclose(np.load(out), expected, rtol=0.05 if "bf16" in options else 1e-4)
+
+
+def test_a_large_result_that_is_fetched_is_not_copied(tmp_path: Path) -> None:
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 64], name="x")
+        y = tf.nn.relu(tf.matmul(x, tf.constant(np.ones((64, 64), np.float32))), name="y")
+        tf.reshape(y, [-1], name="flat")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    model, judge = (gr.load(tmp_path / "g.pb", engine=engine) for engine in ("openvino", "numpy"))
+    feeds = {"x": np.random.default_rng(0).random((8192, 64), np.float32)}
+    for _ in range(3):
+        found, expected = model.run(["y", "flat"], feeds), judge.run(["y", "flat"], feeds)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        assert not np.shares_memory(*found)
+        found[0][:] = -1
+    one = model.run("y", feeds)
+    assert one.flags.writeable
+    assert peak_of(lambda: model.run("y", feeds), one.nbytes // 2) < one.nbytes // 2

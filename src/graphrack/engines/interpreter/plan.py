@@ -35,6 +35,10 @@ _PRODUCTS = frozenset((
 """Ops that take long enough for their plans to look, now and then, at how large values are."""
 
 
+OWNERS: set[type] = set()
+"""Classes, other libraries', of what owns the memory of one array and nobody else sees."""
+
+
 class Read(NamedTuple):
     """A variable whose value a run takes when it starts."""
 
@@ -237,7 +241,8 @@ class Plan:
             if not value.ndim:
                 return value[()]
             # What steps remember from run to run is read-only.
-            held = self.writes or value.base is not None or not value.flags.writeable
+            is_view = value.base is not None and value.base.__class__ not in OWNERS
+            held = self.writes or is_view or not value.flags.writeable
             if held or any(map(is_, self._shared(frame), repeat(value))):
                 try:
                     return value.copy()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graphrack.engines.interpreter.plan import OWNERS
 from graphrack.engines.openvino import background, cache, fingerprint, runtime
 from graphrack.engines.openvino.cost import compiling
 
@@ -25,6 +26,8 @@ _SHORT_S = 0.002
 _MAX_FREE = os.cpu_count() or 1
 # Inputs of up to so many bytes are copied into memory that a request keeps: telling it of other memory takes 2.7 µs.
 _COPIED_BYTES = 1 << 15
+# Results of so many bytes are sooner handed over with the request that they are in than copied: a new one takes 15 µs.
+_HANDED_OVER_BYTES = 1 << 20
 # Reading a blob back costs so much: measured for blobs of 2 to 340 MB, which take 0.005 to 0.3 s.
 _READ_S, _READ_BYTES_PER_S = 0.005, 1.2e9
 _IMPORT_S = 0.05
@@ -51,6 +54,7 @@ class Executable:
     ):
         from openvino import Tensor
 
+        OWNERS.add(Tensor)
         # They are shared with OpenVINO, and while they are kept nothing else gets their identities.
         self.weights = () if separate else tuple(weights)
         self.nbytes = nbytes
@@ -67,6 +71,7 @@ class Executable:
         self._outputs = tuple(outputs[source] for source in program.outputs)
         self._free: list[tuple[Any, list[Any]]] = []
         self._seconds = math.inf
+        self._handed_over = False
 
     def run(self, arrays: Sequence[Array], weights: Sequence[Any]) -> list[Array]:
         """The outputs, which are the caller's own."""
@@ -92,17 +97,20 @@ class Executable:
                 if index is not None and bound[i] is not value:
                     request.set_input_tensor(index, self._as_tensor(value))
                     bound[i] = value
+        handed_over = self._handed_over
         my_turn = self._seconds > _SHORT_S and runtime.take_turn()
         self.used = start = time.monotonic()
         try:
-            given = list(request.infer().values())  # copies: the request's memory is written anew by its next run
+            # Copies, since the request's memory is written anew by its next run; or that memory, and no next run.
+            given = list(request.infer(share_outputs=handed_over).values())
         finally:
             if my_turn:
                 runtime.end_turn()
         self._seconds = time.monotonic() - start
         results = [given[index] for index in self._outputs]
-        if len(self._free) < _MAX_FREE:
+        if not handed_over and len(self._free) < _MAX_FREE:
             self._free.append((request, bound))
+        self._handed_over = max([value.nbytes for value in results], default=0) >= _HANDED_OVER_BYTES
         return results
 
     def _as_tensor(self, value: Any) -> Any:
