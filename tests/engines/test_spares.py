@@ -15,6 +15,7 @@ from tf_models import session
 
 import graphrack as gr
 from graphrack.engines.interpreter import spares
+from graphrack.formats import data_files
 
 ROWS, COLUMNS = 12, 3
 Array = np.ndarray[Any, Any]
@@ -62,13 +63,18 @@ actions = st.lists(
 )
 
 
+@pytest.mark.parametrize("mapped", [False, True])
 @settings(max_examples=40, deadline=None)
 @given(actions)
 def test_whatever_is_done_to_a_table_it_is_what_tensorflow_makes_of_it(
-    prefix: Path, program: list[tuple[str, list[int]]]
+    prefix: Path, mapped: bool, program: list[tuple[str, list[int]]]
 ) -> None:
-    least, spares.LEAST_BYTES = spares.LEAST_BYTES, 1
-    try:
+    """`mapped`: as of a large checkpoint, whose pages the table has for its memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spares, "LEAST_BYTES", 1)
+        if mapped:
+            patch.setattr(spares, "_LEAST_MAPPED", 1)
+            patch.setattr(data_files, "SMALL", 0)
         with tf.Graph().as_default(), tf.Session() as sess:
             tf.train.import_meta_graph(f"{prefix}.meta").restore(sess, str(prefix))
             table = next(v for v in tf.global_variables() if v.op.name == "table")
@@ -107,11 +113,10 @@ def test_whatever_is_done_to_a_table_it_is_what_tensorflow_makes_of_it(
             for (first, second), (one, two) in zip(held[::2], held[1::2], strict=True):
                 np.testing.assert_array_equal(first, one)
                 np.testing.assert_array_equal(second, two)
-    finally:
-        spares.LEAST_BYTES = least
 
 
-def test_a_step_takes_no_memory_for_the_rows_that_it_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_step_takes_no_memory_for_the_rows_that_it_leaves(tmp_path: Path, mapped: bool) -> None:
     with session() as sess:
         table = tf.get_variable("table", [40_000, 64], initializer=tf.ones_initializer())  # 10 MB
         ids = tf.placeholder(tf.int32, [None], name="ids")
@@ -120,6 +125,8 @@ def test_a_step_takes_no_memory_for_the_rows_that_it_leaves(tmp_path: Path) -> N
         sess.run(tf.global_variables_initializer())
         tf.train.Saver().save(sess, str(tmp_path / "m"))
     model = gr.load(tmp_path / "m", engine="numpy")
+    if not mapped:
+        model.variables["table"] = np.array(model.variables["table"])
 
     def peak(fetch: str, feeds: Any = None) -> int:
         tracemalloc.reset_peak()
@@ -135,8 +142,11 @@ def test_a_step_takes_no_memory_for_the_rows_that_it_leaves(tmp_path: Path) -> N
         served = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert max(steps[3:]) < 1_000_000 < 10_000_000 < max(steps[:3])
-    assert trained - served > 10_000_000  # who only predicts has one copy
+    if mapped:  # not even for a copy
+        assert max(steps) < 1_000_000
+    else:
+        assert max(steps[3:]) < 1_000_000 < 10_000_000 < max(steps[:3])
+        assert trained - served > 10_000_000  # who only predicts has one copy
     expected = np.ones(40_000)
     for i in range(6):
         expected[i : i + 9] -= 0.1
@@ -160,3 +170,47 @@ def test_a_run_that_began_before_sees_the_values_of_then(tmp_path: Path) -> None
     for i, values in enumerate(seen):
         (value,) = values.values()
         assert value[:, 0].sum() == i
+
+
+def test_a_file_that_is_replaced_meanwhile_does_not_come_into_a_model_that_trains(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    with session() as sess:
+        table = tf.get_variable("table", [40_000, 64], initializer=tf.ones_initializer())  # 10 MB
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        tf.scatter_add(table, ids, tf.ones([1, 64]), name="add")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(path))
+    models = [gr.load(path, engine="numpy") for _ in range(2)]
+    assert all(model.variables["table"].all() for model in models)  # they have mapped it
+    models[0].run("add", {"ids": [1]})
+    for i in range(3):
+        gr.save_checkpoint(path, {"table": np.full((40_000, 64), 7.0, np.float32)})
+        for model in models:
+            model.run("add", {"ids": [i]})
+    first, second = (model.variables["table"] for model in models)
+    np.testing.assert_array_equal(first[:4, 0], [2, 3, 2, 1])
+    np.testing.assert_array_equal(second[:4, 0], [2, 2, 2, 1])
+    assert (first[4:] == 1).all()
+    assert (second[4:] == 1).all()
+
+
+def test_models_of_one_file_train_each_for_itself(tmp_path: Path) -> None:
+    with session() as sess:
+        table = tf.get_variable("table", [40_000, 64], initializer=tf.zeros_initializer())
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        tf.scatter_add(table, ids, tf.ones([1, 64]), name="add")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "m"))
+    checkpoint = gr.Checkpoint(tmp_path / "m")
+    read = checkpoint["table"]
+    models = [gr.load(tmp_path / "m", engine="numpy") for _ in range(3)]
+    models[2].restore(tmp_path / "m")
+    for _ in range(4):
+        for i, model in enumerate(models):
+            model.run("add", {"ids": [i]})
+    for i, model in enumerate(models):
+        value = model.variables["table"]
+        assert value[i, 0] == 4
+        assert value.sum() == 4 * 64
+    assert not read.any()
+    assert not gr.Checkpoint(tmp_path / "m")["table"].any()

@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -178,16 +179,71 @@ class DataFile:
         return Chunks(self)
 
     def _map_again(self) -> Bytes | None:
-        # Only if the name still leads to the file that was opened; else copies have to do.
-        with contextlib.suppress(FileError), open_for_reading(self.path) as fd:
-            if self._is_at(fd):
-                return _map(fd, self.path, mmap.ACCESS_COPY)
-        return None
+        return _private(self.path, self.identity, alone=False)
 
-    def _is_at(self, fd: int) -> bool:
-        # Our mapping keeps the inode from being used again, so that its number is enough.
-        now = identity_of(fd)
-        return now is not None and now[:3] == self.identity[:3]
+
+class _Source(NamedTuple):
+    """The file of a private mapping; `alone`: one array is all that is given out of it."""
+
+    mapping: weakref.ref[Bytes]
+    path: str
+    identity: Identity
+    alone: bool
+
+
+_sources: dict[int, _Source] = {}
+"""By the mapping's own identity in Python."""
+
+
+def _private(path: str, identity: Identity, *, alone: bool) -> Bytes | None:
+    """The file's pages to write into; None where the name doesn't lead to that file any more."""
+    with contextlib.suppress(FileError), open_for_reading(path) as fd:
+        if _is_that(fd, identity):
+            mapping = _map(fd, path, mmap.ACCESS_COPY)
+            key = id(mapping)
+            _sources[key] = _Source(weakref.ref(mapping, lambda _: _sources.pop(key, None)), path, identity, alone)
+            return mapping
+    return None
+
+
+def _is_that(fd: int, identity: Identity) -> bool:
+    # A mapping keeps the inode from being used again, so that its number is enough.
+    now = identity_of(fd)
+    return now is not None and now[:3] == identity[:3]
+
+
+def _source_of(array: np.ndarray[Any, Any]) -> _Source | None:
+    found = _sources.get(id(array.base))
+    return found if found is not None and found.mapping() is array.base else None
+
+
+def is_mapped(array: np.ndarray[Any, Any]) -> bool:
+    """Whether `DataFile.writable` has given an array that is a file's pages."""
+    source = _source_of(array)
+    return source is not None and not source.alone
+
+
+def mapped_again(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """A copy of an array that `is_mapped`, and that nobody has written into: other such pages, the caller's alone.
+
+    It takes no memory but for what is written into it. None where the array isn't such a one, or its file is gone.
+    """
+    source = _source_of(array)
+    if source is None or source.alone or not array.flags.c_contiguous:
+        return None
+    mapping = _private(source.path, source.identity, alone=True)
+    if mapping is None:
+        return None
+    assert array.base is not None
+    start = array.__array_interface__["data"][0] - array.base.__array_interface__["data"][0]
+    again: np.ndarray[Any, Any] = mapping[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    return again
+
+
+def is_mapped_again(array: np.ndarray[Any, Any]) -> bool:
+    """Whether `mapped_again` has made it."""
+    source = _source_of(array)
+    return source is not None and source.alone
 
 
 def _map(fd: int, path: str, access: int) -> Bytes:
@@ -229,7 +285,7 @@ class Chunks:
             self._fd = os.dup(file._fd)
         elif file.size > SMALL:
             with contextlib.suppress(FileError), open_for_reading(file.path) as fd:
-                if file._is_at(fd):
+                if _is_that(fd, file.identity):
                     self._fd = os.dup(fd)
         return self
 

@@ -5,6 +5,9 @@ scatter) changes a copy, and a table is mostly larger by far than what changes o
 is mostly nobody's any more, and differs from the last by the rows that the run between them changed: with these
 brought up to date it is as good as a copy.
 
+What a checkpoint's file holds is mapped once more instead of copied: of a table that is much larger than what changes
+of it, both copies take the memory of the pages that were changed.
+
 A spare is used only where references to it, counted then and there, show that nobody else holds it: no caller, no run
 that began earlier, no compiled cluster, no view.
 """
@@ -18,11 +21,15 @@ from weakref import getweakrefcount
 import numpy as np
 
 from graphrack.engines.interpreter.memory import COUNTS_TELL
+from graphrack.formats.data_files import is_mapped, is_mapped_again, mapped_again
 
 Array = np.ndarray[Any, Any]
 
 LEAST_BYTES = 1 << 16
 """Of a value that is worth it."""
+
+_LEAST_MAPPED = 1 << 20
+"""Bytes that are sooner mapped than copied."""
 
 
 class Spare:
@@ -58,7 +65,14 @@ class Spare:
 
 def _is_own(array: Array) -> bool:
     flags = array.flags
-    return flags.owndata and flags.writeable and flags.c_contiguous and not getweakrefcount(array)
+    own = flags.owndata or is_mapped_again(array)
+    return own and flags.writeable and flags.c_contiguous and not getweakrefcount(array)
+
+
+def _copy(array: Array) -> Array:
+    """A copy, which takes no memory where it is a file's as yet."""
+    again = mapped_again(array) if array.nbytes >= _LEAST_MAPPED else None
+    return array.copy() if again is None else again
 
 
 def _count_alone() -> int:
@@ -137,9 +151,11 @@ class Changes:
             spare = self._spares.pop(key, None)
             if spare is not None and spare.latest is value and spare.is_free():
                 array = spare.brought_up_to_date()
+            elif spare is not None and spare.latest is value and spare.rows is not None and is_mapped(spare.array):
+                array = Spare(_copy(spare.array), value, spare.rows).brought_up_to_date()
             else:
                 del spare
-                array = value.copy()
+                array = _copy(value)
             change = self._changes[key] = Change(value, array)
         change.note(rows)
         return change.array
@@ -149,7 +165,7 @@ class Changes:
         found = {
             key: Spare(change.before, change.array, change.rows)
             for key, change in self._changes.items()
-            if values.get(key) is change.array and _is_own(change.before)  # not what is mapped from a file
+            if values.get(key) is change.array and (_is_own(change.before) or is_mapped(change.before))
         }
         kept = {key: spare for key, spare in self._spares.items() if values.get(key) is spare.latest}
         return {**kept, **found}
