@@ -109,24 +109,55 @@ def _sequence(order: tuple[int, ...], forget_bias: float, cell_clip: float, use_
         steps = _steps(seq_len_max, x)
         peepholes = _Peepholes(wci, wcf, wco) if use_peephole else None
         _check_cell(_one_step(x), cs_prev, h_prev, w, b, peepholes)
-        inputs, cells = x.shape[2], cs_prev.shape[1]
+        inputs, (batch, cells) = x.shape[2], cs_prev.shape
         # What comes from the inputs is one product for all steps.
         entering = matmul(x[:steps].reshape(-1, inputs), w[:inputs])
         entering += b
         if forget_bias:
             entering[:, order[2] * cells : (order[2] + 1) * cells] += forget_bias
-        entering = entering.reshape(steps, len(cs_prev), 4 * cells)
-        recurrent = np.ascontiguousarray(w[inputs:])
-        outputs = tuple(np.zeros((len(x), *cs_prev.shape), x.dtype) for _ in range(7))
+        entering = _by_gate(entering.reshape(steps, batch, 4 * cells), order)
+        recurrent = _by_gate(w[inputs:], order)
+        gates = np.empty((steps, 4, batch, cells), x.dtype)
+        states, activations, hidden = np.empty((3, steps, batch, cells), x.dtype)
         cs, h = cs_prev, h_prev
+        wci_wcf = np.stack((wci, wcf))[:, None] if peepholes else None
         for t in range(steps):
-            values = _lstm_step(entering[t] + matmul(h, recurrent), cs, peepholes, order, 0.0, cell_clip)
-            for output, value in zip(outputs, values, strict=True):
-                output[t] = value
-            cs, h = values[1], values[6]
-        return outputs
+            each = matmul(h, recurrent, gates[t])
+            np.add(each, entering[t], each)
+            i_f, o, ci = each[:2], each[2], each[3]
+            if wci_wcf is not None:
+                np.add(i_f, cs * wci_wcf, i_f)
+            sigmoid(i_f, out=i_f)
+            np.tanh(ci, ci)
+            new = np.multiply(ci, each[0], states[t])
+            np.add(new, cs * each[1], new)
+            if cell_clip > 0:
+                np.maximum(np.minimum(new, cell_clip, out=new), -cell_clip, out=new)
+            if peepholes:
+                np.add(o, new * wco, o)
+            sigmoid(o, out=o)
+            h = np.multiply(o, np.tanh(new, activations[t]), hidden[t])
+            cs = new
+        results = (gates[:, 0], states, gates[:, 1], gates[:, 2], gates[:, 3], activations, hidden)
+        return tuple(_of_all_steps(result, len(x)) for result in results)
 
     return block
+
+
+def _by_gate(values: Array, order: tuple[int, ...]) -> Array:
+    """`[..., rows, 4 * cells]` as `[..., 4, rows, cells]`, the gates being i, f, o, ci."""
+    i, ci, f, o = order
+    parted = values.reshape(*values.shape[:-1], 4, values.shape[-1] // 4).swapaxes(-3, -2)
+    return parted[..., (i, f, o, ci), :, :]
+
+
+def _of_all_steps(values: Array, count: int) -> Array:
+    """Zeros for the steps that were not run."""
+    if len(values) == count:
+        return np.ascontiguousarray(values)
+    whole = np.zeros((count, *values.shape[1:]), values.dtype)
+    whole[: len(values)] = values
+    return whole
 
 
 def _one_step(x: Array) -> Array:
