@@ -139,16 +139,26 @@ class _Search:
             if parent is not None:
                 if parent.total > _NONE:
                     before = parent.old_blank if last == parent.last else parent.old_total
-                    label = _log_add(label, before)
+                    if label < before:
+                        label, before = before, label
+                    if before > _NONE:  # log(exp(label) + exp(before))
+                        label += log1p(exp(before - label))
                 beam.label = label = label + labels[last]
-            beam.blank = blank_now = beam.old_total + blank
-            beam.total = total = _log_add(blank_now, label)
+            beam.blank = total = beam.old_total + blank
+            if total < label:
+                total, label = label, total
+            if label > _NONE:
+                total += log1p(exp(label - total))
+            beam.total = total
             number -= 1
             leaves.append((total, number, beam))
         heapify(leaves)
         self.leaves, self._number = leaves, number
+        likeliest = max(labels, default=_NONE)
         for beam in beams:
-            self._grow(beam, labels, scores)
+            # One without children grows only by a label that makes it likelier than the last of a full heap.
+            if beam.children or len(leaves) < self.width or beam.old_total + likeliest > leaves[0][0]:
+                self._grow(beam, labels, scores)
 
     def _grow(self, beam: _Beam, labels: list[float], scores: Array) -> None:
         """Adds the beams that prolong one by a label, as far as they are likely enough."""
@@ -185,12 +195,6 @@ class _Search:
             else:
                 dropped = heapreplace(leaves, leaf)[2]
                 dropped.total = dropped.blank = dropped.label = _NONE
-
-
-def _log_add(a: float, b: float) -> float:
-    if a < b:
-        a, b = b, a
-    return a if b == _NONE else a + log1p(exp(b - a))
 
 
 @op("CTCBeamSearchDecoder", outputs=MANY)

@@ -242,7 +242,7 @@ class _Compiler(NodeCompiler):
                     value_slots[slot] = self.value_slot(source, node)
             if self.flow is not None and self.flow.contexts[node.name]:
                 watched.update(self.watched(node))
-        step = self.clusters.step(cluster, [block], value_slots)
+        step = self.clusters.step(cluster, block, value_slots)
         if step is None:
             self.steps += inner
             return

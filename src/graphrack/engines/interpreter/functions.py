@@ -73,13 +73,13 @@ class _Function:
         self.plan: Plan | None = None
 
     def __call__(self, arguments: Sequence[Any], state: RunState) -> Sequence[Any]:
-        return self.ready()(arguments, state)
+        return self.ready().call(arguments, state)
 
-    def ready(self) -> Callable[[Sequence[Any], RunState], Sequence[Any]]:
+    def ready(self) -> Plan:
         """What a call runs."""
         if self.plan is None:
             self.plan = self._compile()
-        return self.plan.call
+        return self.plan
 
 
 class Functions:
@@ -267,10 +267,10 @@ def _while(cond: _Function, body: _Function, variables: Sequence[int], used: Seq
     """A loop over some of its node's inputs that gives some of these."""
 
     def While(state: RunState, *arguments: Any) -> list[Any]:
-        go_on, iterate = cond.ready(), body.ready()
+        go_on, iterate = cond.ready().repeated(state), body.ready().repeated(state)
         values: Sequence[Any] = [arguments[i] for i in variables]
-        while _truth(go_on(values, state)[0]):
-            values = iterate(values, state)
+        while _truth(go_on(values)[0]):
+            values = iterate(values)
         return [values[i] for i in used]
 
     return While

@@ -273,9 +273,11 @@ class Block:
 
     def __call__(self, frame: Frame) -> None:
         """Runs them."""
-        for step in self._steps:
-            try:
+        step: Step | None = None
+        try:
+            for step in self._steps:
                 step(frame)
-            except Exception as error:
-                self._locate(error, step)
-                raise
+        except Exception as error:
+            assert step is not None
+            self._locate(error, step)
+            raise

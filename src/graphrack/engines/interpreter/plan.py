@@ -174,6 +174,25 @@ class Plan:
         self._go(frame)
         return self._results(frame)
 
+    def repeated(self, state: RunState) -> Callable[[Sequence[Any]], Sequence[Any]]:
+        """What runs it again and again as the body of a loop: as `call`, in one frame, by one thread."""
+        frame: Frame = self._template.copy()
+        frame[STATE_SLOT] = state
+        go, results, slots, end = self._go, self._results, self._feed_slots, len(self._feed_slots) + 1
+
+        def once(arguments: Sequence[Any]) -> Sequence[Any]:
+            frame[1:end] = arguments
+            go(frame)
+            return results(frame)
+
+        def anywhere(arguments: Sequence[Any]) -> Sequence[Any]:
+            for slot, value in zip(slots, arguments, strict=True):
+                frame[slot] = value
+            go(frame)
+            return results(frame)
+
+        return once if self._in_order else anywhere
+
     def _go(self, frame: Frame) -> None:
         step: Step | None = None
         try:

@@ -62,14 +62,14 @@ class ClusterBuilder:
         cluster: Cluster,
         value_slots: Mapping[int, int],
         taken_outside: Collection[Tensor],
-        inner: Sequence[Step],
+        inner: Step,
     ) -> ClusterStep | None:
         """The step; None where there is nothing that OpenVINO could take or would give.
 
         Attributes:
             value_slots: of slots that hold a variable's reference, the slot of its value.
             taken_outside: tensors that other nodes take, or that are fetched.
-            inner: the nodes' own steps.
+            inner: the nodes' own steps, as one.
         """
         made: dict[int, Source] = {}
         constants: dict[str, Any] = {}

@@ -92,7 +92,7 @@ class Clusters:
                 self.why_not.update((node.name, "what hangs together there is too little") for node in cluster.nodes)
         return found
 
-    def step(self, cluster: Cluster, inner: Sequence[Step], value_slots: dict[int, int]) -> ClusterStep | None:
+    def step(self, cluster: Cluster, inner: Step, value_slots: dict[int, int]) -> ClusterStep | None:
         """The step of a cluster whose nodes' own steps are made; None where OpenVINO can't take it after all."""
         compiler = self._compiler
         reads = [(n.name, 0) for n in compiler.work.order if n.op == "ReadVariableOp"]

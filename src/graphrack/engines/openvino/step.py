@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.engines.openvino import background
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
@@ -90,7 +89,7 @@ class ClusterStep:
 
     Attributes:
         interface: what it computes.
-        inner: the nodes' own steps.
+        inner: the nodes' own steps, as one.
         eager: whether it is compiled at once, whatever it costs; else when it pays.
         fluid: whether the variables' values change from run to run: they are inputs then, not weights.
         precision: what OpenVINO computes in.
@@ -106,14 +105,14 @@ class ClusterStep:
         inputs: Sequence[int],
         weights: Sequence[int],
         outputs: Sequence[int],
-        inner: Sequence[Step],
+        inner: Step,
         *,
         eager: bool,
         fluid: bool,
         precision: str,
     ):
         self.interface = interface
-        self.inner = tuple(inner)
+        self.inner = inner
         self.eager = eager
         self.fluid = fluid
         self.precision = precision
@@ -145,9 +144,9 @@ class ClusterStep:
         """Runs it once."""
         if self._rest:
             slot, shape = self._resting_on
-            if getattr(frame[slot], "shape", None) == shape:
+            if frame[slot].shape == shape:
                 self._rest -= 1
-                self._by_interpreter(frame)
+                self.inner(frame)
                 return
             self._rest, self._next_rest = 0, 1
         if self._by_openvino(frame):
@@ -168,12 +167,7 @@ class ClusterStep:
         return True
 
     def _by_interpreter(self, frame: Frame) -> None:
-        for step in self.inner:
-            try:
-                step(frame)
-            except Exception as error:
-                locate(error, step)
-                raise
+        self.inner(frame)
 
     def _race(self, frame: Frame) -> None:
         """Finds out who is the faster, and leaves runs of that magnitude, or on these shapes, to it."""
