@@ -149,3 +149,25 @@ def test_models_of_one_graph_get_their_own_results(tmp_path: Path) -> None:
         for model, judge in zip(models, judges, strict=True):
             same(model, judge, array, normal(1, 41, 40, 16))
     assert all(state == "compiled" for model in models for state in states(model))
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_openvino_fails_on_for_certain_sizes_it_runs_for_any(
+    network: Callable[[str], gr.Model], monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    run = step.ClusterProgram.run
+
+    def failing(program: Any, *arguments: Any) -> Any:
+        results = run(program, *arguments)
+        if results is not None and None not in program.inputs[0].shape:
+            raise RuntimeError("no executor")
+        return results
+
+    monkeypatch.setattr(step.ClusterProgram, "run", failing)
+    model, judge, array = network("openvino"), network("numpy"), normal(1, 64, 64, 16)
+    if waits:
+        model.warmup({"x": array}, "y")
+    for _ in range(60):
+        same(model, judge, array)
+    assert not owned(model)
+    assert states(model) == ["compiled"]

@@ -250,20 +250,16 @@ class ClusterStep:
         if not all(map(finite, arrays)):
             return None
         self._count(known, arrays, weights, new=new)
-        program, results = own, None
-        try:
-            if own is not None:
-                results = own.run(arrays, weights)
-                if results is None:  # it is compiled for the weights of other models
-                    own.compile_soon()
-            if results is None:
-                own, program = None, self._program(inference, arrays, weights)
+        program, results = own, self._by_own(known, arrays, weights) if own is not None else None
+        if results is None:
+            own, program = None, self._program(inference, arrays, weights)
+            try:
                 if self.fluid:
                     results = program.run([*arrays, *weights], [], cost.interpreter)
                 else:
                     results = program.run(arrays, weights, cost.interpreter)
-        except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
-            return None
+            except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
+                return None
         if results is None:
             self._missing = program
         else:
@@ -285,10 +281,25 @@ class ClusterStep:
             return None
         if not all(map(finite, arrays)):
             return None
+        if program is known.own:
+            return self._by_own(known, arrays, weights)
         try:
             return program.run(arrays, weights)
-        except Exception:  # as below
+        except Exception:
             return None
+
+    def _by_own(self, known: _Shapes, arrays: Sequence[Array], weights: Sequence[Array]) -> list[Any] | None:
+        """The results of the program for these very shapes; None where it isn't compiled, or OpenVINO fails on it."""
+        own = known.own
+        assert own is not None
+        try:
+            results = own.run(arrays, weights)
+        except Exception:  # of a vector's slice, for one, it makes something without an executor
+            self._drop_own(known)
+            return None
+        if results is None:  # as yet, or for the weights of other models alone
+            own.compile_soon()
+        return results
 
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
         shapes = tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
@@ -362,8 +373,7 @@ class ClusterStep:
             parts, one.constants, one.weights, inputs, one.outputs, wait=False, precision=self.precision
         )
         self.programs[known] = known.own
-        known.own.run(arrays, weights)
-        known.own.compile_soon()
+        self._by_own(known, arrays, weights)
         if patience is not None:
             patience.made = True
 
