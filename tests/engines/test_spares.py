@@ -64,7 +64,7 @@ actions = st.lists(
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(actions)
 def test_whatever_is_done_to_a_table_it_is_what_tensorflow_makes_of_it(
     prefix: Path, mapped: bool, program: list[tuple[str, list[int]]]

@@ -50,7 +50,7 @@ class Spare:
 
     def is_free(self) -> bool:
         """Whether nobody else holds the array."""
-        return COUNTS_TELL and sys.getrefcount(self.array) == _ALONE and _is_own(self.array)
+        return COUNTS_TELL and sys.getrefcount(self.array) == _ALONE and _is_own(self.array) and _is_unseen(self.array)
 
     def brought_up_to_date(self) -> Array:
         """The array, made equal to the value."""
@@ -67,6 +67,19 @@ def _is_own(array: Array) -> bool:
     flags = array.flags
     own = flags.owndata or is_mapped_again(array)
     return own and flags.writeable and flags.c_contiguous and not getweakrefcount(array)
+
+
+def _is_unseen(array: Array) -> bool:
+    """Whether no view is of the array's memory: one of an array that doesn't own its memory holds what does."""
+    return array.base is None or sys.getrefcount(array.base) == _BASE_ALONE
+
+
+def _count_base() -> int:
+    """What counting gives for what owns the memory of one array."""
+    if not COUNTS_TELL:
+        return 0
+    array = np.frombuffer(bytearray(8), np.uint8)[:8].view(np.float32).reshape(1, 2)
+    return sys.getrefcount(array.base)
 
 
 def _copy(array: Array) -> Array:
@@ -121,6 +134,7 @@ class Change:
 
 _ALONE = _count_alone()
 _ALONE_IN_RUN = _count_in_run()
+_BASE_ALONE = _count_base()
 
 
 class Changes:
@@ -145,7 +159,7 @@ class Changes:
         change = self._changes.get(key)
         if change is not None and change.array is value:
             del value
-            if not COUNTS_TELL or sys.getrefcount(change.array) != _ALONE_IN_RUN:
+            if not COUNTS_TELL or sys.getrefcount(change.array) != _ALONE_IN_RUN or not _is_unseen(change.array):
                 change.array = change.array.copy()
         else:
             spare = self._spares.pop(key, None)
