@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,3 +173,36 @@ def test_what_openvino_fails_on_for_certain_sizes_it_runs_for_any(
         same(model, judge, array)
     assert not owned(model)
     assert states(model) == ["compiled"]
+
+
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_threads_that_run_other_sizes_of_one_model_get_their_own_results(
+    network: Callable[[str], gr.Model], engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step, "_RACED_S", 10.0)
+    monkeypatch.setattr(step, "_MAX_SHAPES", 5)  # all that is known is forgotten now and then
+    model, judge = network(engine), network("numpy")
+    arrays = [normal(1, size, size, 16) for size in (8, 9, 10, 24, 25, 40)]
+    expected = [judge.run("y", {"x": array}) for array in arrays]
+    failures: list[Any] = []
+
+    def work(number: int) -> None:
+        try:
+            for i in range(120):
+                at = (number + i // 3) % len(arrays)
+                found = model.run("y", {"x": arrays[at]})
+                np.testing.assert_allclose(found, expected[at], rtol=1e-4, atol=1e-5)
+        except BaseException as error:
+            failures.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not failures

@@ -169,7 +169,7 @@ class LoopSteps:
                         frame[output] = DEAD
                     return
             for step in setup:
-                _run(step, frame)
+                run_step(step, frame)
             for slot, start in zip(slots, first, strict=True):
                 frame[slot] = frame[start]
             while True:
@@ -191,12 +191,13 @@ class LoopSteps:
                 for slot, value in zip(slots, values, strict=True):
                     frame[slot] = value
             for step in after:
-                _run(step, frame)
+                run_step(step, frame)
 
         return loop
 
 
-def _run(step: Step, frame: Frame) -> None:
+def run_step(step: Step, frame: Frame) -> None:
+    """Runs a step, and notes on an error that it comes from it."""
     try:
         step(frame)
     except Exception as error:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from graphrack.engines.interpreter.control_flow import locate
+from graphrack.engines.interpreter.control_flow import run_step
 from graphrack.engines.interpreter.plan import Place
-from graphrack.engines.interpreter.steps import Frame, Step
+from graphrack.engines.interpreter.steps import Frame, Step, number
 from graphrack.formats.dtypes import DOUBLE, FLOAT, VARIANT, DType
 from graphrack.formats.protos.graph_pb2 import NodeDef
 
@@ -34,7 +34,6 @@ Array = np.ndarray[Any, Any]
 Tensor = tuple[str, int]
 
 _FLOATS = {FLOAT.number: FLOAT, DOUBLE.number: DOUBLE}
-_ONES = {dtype.numpy: np.ones((), dtype.numpy) for dtype in _FLOATS.values()}
 _FUSED = frozenset((
     "Split", "Sigmoid", "Tanh", "Add", "AddV2", "TensorListReserve", "TensorListSetItem", "AddN"
 ))  # fmt: skip
@@ -150,8 +149,8 @@ class _Steps:
 
     def number(self, slot: int) -> Array | None:
         """The value of a slot, where that is a constant and a number."""
-        value = self._compiler.constants.get(slot)
-        return np.asarray(value) if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0 else None
+        found: Array | None = number(self._compiler.constants.get(slot))
+        return found
 
     def all_of(self, positions: Sequence[int]) -> Step:
         """Runs some of them, as they are."""
@@ -159,11 +158,7 @@ class _Steps:
 
         def run(frame: Frame) -> None:
             for step in steps:
-                try:
-                    step(frame)
-                except Exception as error:
-                    locate(error, step)
-                    raise
+                run_step(step, frame)
 
         return run
 
@@ -211,16 +206,12 @@ class _Part:
         self.own: int | None = None
         self.instead: list[int] = []
         for taker in one.takers.get(tensor, ()):
-            if not (self._is_tanh(one, taker) or self._is_sigmoid(one, taker) or self._is_shifted(one, taker)):
+            position = one.position(taker, "Tanh")
+            if position is not None and self.tanh is None:
+                self.tanh = one.slot((taker, 0))
+                self.instead.append(position)
+            elif not self._is_sigmoid(one, taker) and not self._is_shifted(one, taker):
                 self.own = one.slot(tensor)
-
-    def _is_tanh(self, one: _Steps, taker: str) -> bool:
-        position = one.position(taker, "Tanh")
-        if position is None or self.tanh is not None:
-            return False
-        self.tanh = one.slot((taker, 0))
-        self.instead.append(position)
-        return True
 
     def _is_sigmoid(self, one: _Steps, taker: str) -> bool:
         position = one.position(taker, "Sigmoid")
@@ -249,6 +240,8 @@ class _Part:
 
 
 def _gates_step(parts: Sequence[_Part], source: int, whole: Step) -> Step:
+    from graphrack.ops.math import sigmoid
+
     count = len(parts)
     shifts = [(k, part.shift) for k, part in enumerate(parts) if part.shift is not None]
     sigmoids = [(k, part.sigmoid) for k, part in enumerate(parts) if part.sigmoid is not None]
@@ -269,10 +262,7 @@ def _gates_step(parts: Sequence[_Part], source: int, whole: Step) -> Step:
         for k, shift in shifts:
             part = gates[k]
             np.add(part, shift, part)
-        np.negative(gates, gates)  # as `ops.math.sigmoid` has it: 1 / (1 + exp(-x))
-        np.exp(gates, gates)
-        np.add(gates, _ONES[value.dtype], gates)
-        np.reciprocal(gates, gates)
+        sigmoid(gates, out=gates)
         for k, slot in sigmoids:
             frame[slot] = gates[k]
 

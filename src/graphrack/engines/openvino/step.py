@@ -80,6 +80,9 @@ class _Shapes:
         self.alone = False
 
 
+_Steady = tuple[list[tuple[int, ...]], list[Array], ClusterProgram, _Shapes]
+
+
 class ClusterStep:
     """Reads a cluster's inputs from the frame, and puts its outputs there.
 
@@ -126,7 +129,7 @@ class ClusterStep:
         self._sizes: tuple[int, ...] = ()  # slots of inputs that hold sizes
         self._known: dict[Any, _Shapes] = {}
         # What ran last, on which shapes and weights, where there is nothing more to find out about it.
-        self._steady: tuple[list[tuple[int, ...]], list[Array], ClusterProgram, _Shapes] | None = None
+        self._steady: _Steady | None = None
         self._before: _Shapes | None = None  # the last run's
         self._missing: ClusterProgram | None = None
         self._declined: set[tuple[Any, ...]] = set()  # shapes and sizes for which the interpreter is as fast
@@ -142,7 +145,7 @@ class ClusterStep:
 
     def __call__(self, frame: Frame) -> None:
         """Runs it once."""
-        if self._rest:
+        if self._rest > 0:  # of two threads each may have taken the last one
             slot, shape = self._resting_on
             if frame[slot].shape == shape:
                 self._rest -= 1
@@ -154,9 +157,9 @@ class ClusterStep:
                 self._race(frame)
             return
         self._by_interpreter(frame)
-        if self._missing is not None:
-            self._missing.compile_soon()
-            self._missing = None
+        missing, self._missing = self._missing, None
+        if missing is not None:
+            missing.compile_soon()
 
     def _by_openvino(self, frame: Frame) -> bool:
         results = self._results(frame)
@@ -172,7 +175,8 @@ class ClusterStep:
     def _race(self, frame: Frame) -> None:
         """Finds out who is the faster, and leaves runs of that magnitude, or on these shapes, to it."""
         contest, self._contest = self._contest, None
-        assert contest is not None
+        if contest is None:  # another thread is at it
+            return
         self._won[contest] = True
         ways: tuple[Callable[[Frame], Any], ...] = (self._by_openvino, self._by_interpreter)
         fastest, began = [math.inf, math.inf], perf_counter()
@@ -186,7 +190,7 @@ class ClusterStep:
         self._won[contest] = fastest[0] < fastest[1]
         if isinstance(contest, _Shapes) and not self._won[contest]:
             self._drop_own(contest)
-        if not any(self._won.values()) and not any(shapes.own for shapes in self._known.values()):
+        if not any(list(self._won.values())) and not any(shapes.own for shapes in list(self._known.values())):
             self._steady = None
             self.programs.clear()
 
@@ -222,8 +226,9 @@ class ClusterStep:
         inference = self._inference
         if shapes is None:
             return None
-        if self._steady is not None:
-            results = self._as_before(arrays, weights)
+        steady = self._steady
+        if steady is not None:
+            results = self._as_before(steady, arrays, weights)
             if results is not None:
                 return results
         if inference is None:
@@ -238,7 +243,11 @@ class ClusterStep:
         cost = known.cost
         if cost is None:
             return None
-        own = known.own if known.own is not None and known.own.is_compiled else None
+        own = known.own
+        if own is not None and not own.is_compiled:
+            if own.failure:
+                self._drop_own(known)
+            own = None
         contest = math.frexp(cost.interpreter)[1] if own is None else known
         won = self._won.get(contest, True)
         if not self.eager and not (won and (own is not None or self._pays(cost, new))):
@@ -250,7 +259,7 @@ class ClusterStep:
         if not all(map(finite, arrays)):
             return None
         self._count(known, arrays, weights, new=new)
-        program, results = own, self._by_own(known, arrays, weights) if own is not None else None
+        program, results = own, self._by_own(known, own, arrays, weights) if own is not None else None
         if results is None:
             own, program = None, self._program(inference, arrays, weights)
             try:
@@ -272,26 +281,25 @@ class ClusterStep:
                 self._steady = [a.shape for a in arrays], weights, program, known
         return results
 
-    def _as_before(self, arrays: Sequence[Array], weights: list[Array]) -> list[Any] | None:
+    def _as_before(self, steady: _Steady, arrays: Sequence[Array], weights: list[Array]) -> list[Any] | None:
         """The results where nothing has changed since the last run, which a loop's body finds every time."""
-        assert self._steady is not None
-        shapes, known_weights, program, known = self._steady
+        shapes, known_weights, program, known = steady
         if weights is not known_weights or self._before is not known or [a.shape for a in arrays] != shapes:
             self._steady = None
             return None
         if not all(map(finite, arrays)):
             return None
         if program is known.own:
-            return self._by_own(known, arrays, weights)
+            return self._by_own(known, program, arrays, weights)
         try:
             return program.run(arrays, weights)
         except Exception:
             return None
 
-    def _by_own(self, known: _Shapes, arrays: Sequence[Array], weights: Sequence[Array]) -> list[Any] | None:
+    def _by_own(
+        self, known: _Shapes, own: ClusterProgram, arrays: Sequence[Array], weights: Sequence[Array]
+    ) -> list[Any] | None:
         """The results of the program for these very shapes; None where it isn't compiled, or OpenVINO fails on it."""
-        own = known.own
-        assert own is not None
         try:
             results = own.run(arrays, weights)
         except Exception:  # of a vector's slice, for one, it makes something without an executor
@@ -332,14 +340,14 @@ class ClusterStep:
     def _forget(self) -> None:
         """Looks at all shapes as if they were new."""
         self._steady = None
-        for known in self._known.values():
+        for known in list(self._known.values()):
             self._drop_own(known)
         self._known.clear()
         self._declined.clear()
 
     def _drop_own(self, known: _Shapes) -> None:
         if known.own is not None:
-            self.programs = {key: program for key, program in self.programs.items() if program is not known.own}
+            self.programs.pop(known, None)
             known.own = None
         known.alone = True
         self._won.pop(known, None)
@@ -359,7 +367,7 @@ class ClusterStep:
         if not due and (patience is None or not patience.sizes):
             return
         one = self.interface
-        count = 1 + sum(other.own is not None for other in self._known.values())
+        count = 1 + sum(other.own is not None for other in list(self._known.values()))
         nbytes = sum(value.nbytes for value in (*one.constants.values(), *weights))
         known.alone = self.fluid or count > _MAX_OWN or count * nbytes > _MAX_OWN_BYTES
         if known.alone or not (self.eager or self._gains(cost)):
@@ -369,11 +377,10 @@ class ClusterStep:
         self._inference.run(arrays, weights)
         inputs = [given._replace(shape=array.shape) for given, array in zip(one.inputs, arrays, strict=True)]
         parts = marked(one.parts, one.constants, one.weights, self._inference.shapes)
-        known.own = ClusterProgram(
+        known.own = self.programs[known] = own = ClusterProgram(
             parts, one.constants, one.weights, inputs, one.outputs, wait=False, precision=self.precision
         )
-        self.programs[known] = known.own
-        self._by_own(known, arrays, weights)
+        self._by_own(known, own, arrays, weights)
         if patience is not None:
             patience.made = True
 
