@@ -58,7 +58,10 @@ MODULES = {
         SparseCountSparseOutput
     """,
     "ctc": """
-        CTCBeamSearchDecoder CTCGreedyDecoder CTCLoss CTCLossV2 EditDistance
+        CTCLoss CTCLossV2 EditDistance
+    """,
+    "ctc_decoding": """
+        CTCBeamSearchDecoder CTCGreedyDecoder
     """,
     "cudnn_rnn": """
         CudnnRNN CudnnRNNCanonicalToParams CudnnRNNCanonicalToParamsV2 CudnnRNNParamsSize CudnnRNNParamsToCanonical
@@ -123,6 +126,9 @@ MODULES = {
     "image_crop_grad": """
         CropAndResizeGradBoxes CropAndResizeGradImage
     """,
+    "image_projection": """
+        ImageProjectiveTransformV2 ImageProjectiveTransformV3
+    """,
     "image_resize": """
         ResizeArea ResizeBicubic ResizeBilinear ResizeBilinearGrad ResizeNearestNeighbor ResizeNearestNeighborGrad
         ScaleAndTranslate
@@ -131,9 +137,8 @@ MODULES = {
         ResizeBicubicGrad ScaleAndTranslateGrad
     """,
     "image_sampling": """
-        DrawBoundingBoxes DrawBoundingBoxesV2 ExtractGlimpse ExtractGlimpseV2 ImageProjectiveTransformV2
-        ImageProjectiveTransformV3 RandomCrop SampleDistortedBoundingBox SampleDistortedBoundingBoxV2
-        StatelessSampleDistortedBoundingBox
+        DrawBoundingBoxes DrawBoundingBoxesV2 ExtractGlimpse ExtractGlimpseV2 RandomCrop SampleDistortedBoundingBox
+        SampleDistortedBoundingBoxV2 StatelessSampleDistortedBoundingBox
     """,
     "index_shuffle": """
         RandomIndexShuffle SobolSample UnravelIndex
