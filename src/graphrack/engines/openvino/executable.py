@@ -183,10 +183,12 @@ def executable(
         return None, None
     background.check()
     from graphrack.engines.openvino.frontend import convert
+    from graphrack.engines.openvino.pitfalls import without_kernels_that_fail
 
     start = time.monotonic()
     converted = convert(topology, ranks, dict(zip(topology.weights, kept, strict=True)))
     background.check()
+    settings |= without_kernels_that_fail(converted)
     model, constants = core.compile_model(converted, "CPU", settings), list(program.constants.values())
     made = Executable(program, model, weights, nbytes, separate=separate, keeps=constants)
     seconds = time.monotonic() - start

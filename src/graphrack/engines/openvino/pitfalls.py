@@ -6,17 +6,24 @@ model too is not fused with what follows.
 
 A transposed convolution with a filter of 1 × 1 at stride 1 never ends, once it has run on an input of another size.
 It is a convolution with the filter's channels swapped.
+
+Where sizes are known when it is compiled, attention (products, a softmax between them) is made one kernel; adding to
+its result what is computed value by value, and using the sum twice, then ends the process. It doesn't while sizes are
+unknown, nor where kernels are not generated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphrack.engines.openvino.compiled import Part, Source
 from graphrack.engines.openvino.shapes import ELEMENTWISE
+
+if TYPE_CHECKING:
+    from openvino import Model
 
 APART = "_apart"
 """The attribute that a node gets which is to be kept from being fused."""
@@ -25,6 +32,8 @@ POINTWISE = "_pointwise"
 """The attribute of a transposed convolution that changes the channels alone."""
 
 _REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod"))
+_PRODUCTS = frozenset(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"))
+_EXPONENTIALS = frozenset(("Exp", "Softmax"))
 # These may be merged into a reduction first.
 _RESHAPED = frozenset(("Reshape", "Squeeze", "ExpandDims"))
 
@@ -54,6 +63,17 @@ def marked(
         return part
 
     return [one(part) for part in parts]
+
+
+def may_hold_attention(ops: Sequence[str]) -> bool:
+    """Whether nodes of these ops, TensorFlow's or OpenVINO's, may be what OpenVINO makes one kernel of attention."""
+    return not _EXPONENTIALS.isdisjoint(ops) and sum(op in _PRODUCTS for op in ops) > 1
+
+
+def without_kernels_that_fail(model: Model) -> dict[str, str]:
+    """The setting that a model needs which holds attention of known sizes: nothing where it doesn't."""
+    known = [op.get_type_name() for op in model.get_ops() if op.outputs() and op.output(0).partial_shape.is_static]
+    return {"SNIPPETS_MODE": "DISABLE"} if may_hold_attention(known) else {}
 
 
 def _is_pointwise(part: Part, filters: Shape) -> bool:

@@ -17,7 +17,7 @@ from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Sou
 from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.nans import finite
-from graphrack.engines.openvino.pitfalls import marked
+from graphrack.engines.openvino.pitfalls import marked, may_hold_attention
 from graphrack.engines.openvino.shapes import Misfit
 
 _MAX_SHAPES = 4096
@@ -125,6 +125,8 @@ class ClusterStep:
         self._weights = tuple(weights)
         self.slots = (*inputs, *weights)
         self.outputs = tuple(outputs)
+        # Whether no program is made for certain sizes: attention is slower there (`pitfalls`).
+        self._stays_open = fluid or may_hold_attention([part.op for part in interface.parts])
         self._inference: Inference | None = None
         self._sizes: tuple[int, ...] = ()  # slots of inputs that hold sizes
         self._known: dict[Any, _Shapes] = {}
@@ -369,7 +371,7 @@ class ClusterStep:
         one = self.interface
         count = 1 + sum(other.own is not None for other in list(self._known.values()))
         nbytes = sum(value.nbytes for value in (*one.constants.values(), *weights))
-        known.alone = self.fluid or count > _MAX_OWN or count * nbytes > _MAX_OWN_BYTES
+        known.alone = self._stays_open or count > _MAX_OWN or count * nbytes > _MAX_OWN_BYTES
         if known.alone or not (self.eager or self._gains(cost)):
             known.alone = True
             return

@@ -1,0 +1,67 @@
+"""What goes wrong in OpenVINO, in processes of their own where it would end them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+RNG = np.random.default_rng(4)
+
+SCRIPT = """
+import sys
+import numpy as np
+import graphrack as gr
+from graphrack.engines.openvino import runtime
+
+prefix, engine = sys.argv[1:]
+judge, model = gr.load(prefix + ".meta", engine="numpy"), gr.load(prefix + ".meta", engine=engine)
+feeds = {"x": np.random.default_rng(1).normal(size=(2, 4, 8)).astype(np.float32)}
+for fetches in ("y", "step"):
+    model.warmup(feeds, fetches)
+    for _ in range(3):
+        np.testing.assert_allclose(model.run(fetches, feeds), judge.run(fetches, feeds), rtol=1e-4, atol=1e-5)
+assert runtime.loaded() or engine == "auto"
+print("the same")
+"""
+
+
+def softmax(x: Any, by_hand: bool) -> Any:
+    if not by_hand:
+        return tf.nn.softmax(x)
+    odds = tf.exp(x - tf.reduce_max(x, -1, keepdims=True))
+    return odds / tf.reduce_sum(odds, -1, keepdims=True)
+
+
+def saved(folder: Path, known: bool, by_hand: bool) -> str:
+    """A block of a transformer, trained, too: attention beside a sum of two tensors, and a norm of both."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, None, 8], name="x")
+        places = tf.Variable(RNG.normal(size=(4, 8)).astype(np.float32))
+        given = tf.reshape(x, [2, 4, 8]) if known else x
+        q, k, v = (tf.tensordot(given, tf.constant(RNG.normal(size=(8, 8)).astype(np.float32)), 1) for _ in range(3))
+        mixed = tf.matmul(softmax(tf.matmul(q, k, transpose_b=True) / 3, by_hand), v)
+        y = (given + places) + mixed
+        mean, variance = tf.nn.moments(y, -1, keepdims=True)
+        y = tf.multiply(y - mean, tf.rsqrt(variance + 1e-6), name="y")
+        loss = tf.reduce_mean(tf.square(y) * tf.tanh(y))
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        with tf.control_dependencies([train]):
+            tf.identity(places, name="step")
+        session.run(tf.global_variables_initializer())
+        return str(tf.train.Saver().save(session, str(folder / "model")))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "auto"])
+@pytest.mark.parametrize("known", [False, True], ids=["any sizes", "known sizes"])
+@pytest.mark.parametrize("by_hand", [False, True], ids=["softmax", "softmax by hand"])
+def test_attention_of_known_sizes_ends_no_process(tmp_path: Path, known: bool, by_hand: bool, engine: str) -> None:
+    prefix = saved(tmp_path, known, by_hand)
+    script = [sys.executable, "-c", SCRIPT, prefix, engine]
+    ended = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the same\n", "")
