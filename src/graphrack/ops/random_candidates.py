@@ -22,6 +22,7 @@ from graphrack.ops.runtime import Array, RunState
 
 _RESERVED = 2048  # words that TensorFlow reserves for each candidate
 _LEAST_SPAN, _SPAN = 128, 4096  # words made at a time, at first and later on
+_FEW = 24  # numbers that are made sooner one by one than by NumPy
 _INT32_MAX = 2**31 - 1
 _WORDS = full_integers(from_numpy(np.uint32))
 
@@ -101,10 +102,12 @@ class _LogUniform:
         self._log_range = math.log1p(range_max)
 
     def draw(self, words: Iterator[int]) -> Iterator[int]:
-        log_range, limit, count = self._log_range, self.range_max, 32
+        log_range, limit = self._log_range, self.range_max
+        for high, low in itertools.islice(_pairs(words), _FEW):  # of which mostly less are wanted
+            number = ((high & 0xFFFFF) << 32 | low) * 2.0**-52
+            yield (int(math.exp(number * log_range)) - 1) % limit
         while True:
-            part = np.array(list(itertools.islice(words, count)), np.uint32)
-            count = 128  # who wants many has them in few calls
+            part = np.array(list(itertools.islice(words, 128)), np.uint32)
             numbers = np.exp(double_of(part[0::2], part[1::2]) * log_range).astype(np.int64) - 1
             yield from (numbers % limit).tolist()
 
@@ -220,16 +223,13 @@ def _sample(kept: _Kept, true_classes: Array, num_true: int, num_sampled: int, u
             tries = num_sampled
             candidates = np.fromiter(drawn, np.int64, num_sampled)
 
-        def expected(classes: Array) -> Array:
-            odds = sampler.probability(classes)
-            if tries == num_sampled:
-                return odds * np.float32(num_sampled)
-            # 1 - (1 - p) ** tries, in a form that keeps small numbers
-            return -np.expm1(np.float32(tries) * np.log1p(-odds))
-
-        outputs = candidates, expected(true_classes), expected(candidates)
+        expected = sampler.probability(np.concatenate((true_classes.reshape(-1), candidates)))
+        if tries == num_sampled:
+            expected *= np.float32(num_sampled)
+        else:  # 1 - (1 - p) ** tries, in a form that keeps small numbers
+            expected = -np.expm1(np.float32(tries) * np.log1p(-expected))
         sampler.learn(true_classes.reshape(-1))
-    return outputs
+    return candidates, expected[: true_classes.size].reshape(true_classes.shape), expected[true_classes.size :]
 
 
 def _range(range_max: int) -> int:
