@@ -7,7 +7,7 @@ every case that the tests have TensorFlow judge is run by either engine besides,
   - fitted for OpenVINO: what must be a constant to be in a cluster is one, instead of being fed; NaN and infinities
     among the feeds, which would leave the run to the interpreter, are numbers; outputs that keep a node out of clusters
     aren't fetched; and every node that OpenVINO may be given is given to it, even one that moves values about alone:
-    compiled for any sizes, and once more for those of the case.
+    compiled for any sizes, and once more for those of the case, as a whole or for one sample of a batch.
 
 Both must give the same: dtypes, shapes, NaN, infinities, errors with their reasons, and numbers within `RTOL`, each in
 proportion to itself (of 16 bits: within one in the last place, as what is rounded to these may fall to either side).
@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import graphrack as gr
-from graphrack.engines.openvino import background, ops
+from graphrack.engines.openvino import background, ops, step
 from graphrack.engines.openvino.compiled import ClusterProgram, Part
 from graphrack.engines.openvino.planning import Clusters
 from graphrack.formats.dtypes import DType
@@ -205,13 +205,14 @@ def slack_of(graph: graph_pb2.GraphDef) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def everything() -> Iterator[None]:
-    """What may be in a cluster makes one, however little it is."""
-    worth = Clusters._is_worth
+    """What may be in a cluster makes one, and runs sample by sample where it may, however little it is."""
+    worth, least = Clusters._is_worth, step._SAMPLE_S
     Clusters._is_worth = lambda self, cluster: True  # type: ignore[method-assign]
+    step._SAMPLE_S = 0.0
     try:
         yield
     finally:
-        Clusters._is_worth = worth  # type: ignore[method-assign]
+        Clusters._is_worth, step._SAMPLE_S = worth, least  # type: ignore[method-assign]
 
 
 def fitted(graph: graph_pb2.GraphDef, runs: Sequence[Any]) -> tuple[graph_pb2.GraphDef, list[Any]]:

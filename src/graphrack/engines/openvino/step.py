@@ -18,6 +18,7 @@ from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.nans import finite
 from graphrack.engines.openvino.pitfalls import marked, may_hold_attention
+from graphrack.engines.openvino.samples import Batch, are_apart, batch_size
 from graphrack.engines.openvino.shapes import Misfit
 
 _MAX_SHAPES = 4096
@@ -35,6 +36,8 @@ _RACED_S, _ROUNDS, _RACE_S = 0.005, 5, 0.02
 # recurrent cell), by a tenth (MobileNet), or by all that it takes to get ready for other shapes. It gets one when so
 # many runs could have gained what pays for compiling it, and where its weights, all such programs' together, are few.
 _OFTEN, _GAIN, _MAX_OWN, _MAX_OWN_BYTES = 4, 0.1, 16, 1 << 25
+# Batches are run sample by sample, where that is faster, if a sample takes long enough for calls not to count.
+_SAMPLE_S = 0.00025
 # How often a cluster that is left to the interpreter is run before its inputs are looked at again.
 _LONGEST_REST = 256
 
@@ -76,11 +79,11 @@ class _Shapes:
         self.cost = cost
         self.runs = 0
         self.gain = 0.0
-        self.own: ClusterProgram | None = None
+        self.own: ClusterProgram | Batch | None = None
         self.alone = False
 
 
-_Steady = tuple[list[tuple[int, ...]], list[Array], ClusterProgram, _Shapes]
+_Steady = tuple[list[tuple[int, ...]], list[Array], ClusterProgram | Batch, _Shapes]
 
 
 class ClusterStep:
@@ -263,16 +266,16 @@ class ClusterStep:
         self._count(known, arrays, weights, new=new)
         program, results = own, self._by_own(known, own, arrays, weights) if own is not None else None
         if results is None:
-            own, program = None, self._program(inference, arrays, weights)
+            own, program = None, (any_sizes := self._program(inference, arrays, weights))
             try:
                 if self.fluid:
-                    results = program.run([*arrays, *weights], [], cost.interpreter)
+                    results = any_sizes.run([*arrays, *weights], [], cost.interpreter)
                 else:
-                    results = program.run(arrays, weights, cost.interpreter)
+                    results = any_sizes.run(arrays, weights, cost.interpreter)
             except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
                 return None
         if results is None:
-            self._missing = program
+            self._missing = any_sizes
         else:
             self._next_rest = 1
             contest = math.frexp(cost.interpreter)[1] if own is None else known
@@ -299,7 +302,7 @@ class ClusterStep:
             return None
 
     def _by_own(
-        self, known: _Shapes, own: ClusterProgram, arrays: Sequence[Array], weights: Sequence[Array]
+        self, known: _Shapes, own: ClusterProgram | Batch, arrays: Sequence[Array], weights: Sequence[Array]
     ) -> list[Any] | None:
         """The results of the program for these very shapes; None where it isn't compiled, or OpenVINO fails on it."""
         try:
@@ -350,6 +353,7 @@ class ClusterStep:
     def _drop_own(self, known: _Shapes) -> None:
         if known.own is not None:
             self.programs.pop(known, None)
+            self.programs.pop((known, "sample"), None)
             known.own = None
         known.alone = True
         self._won.pop(known, None)
@@ -368,23 +372,50 @@ class ClusterStep:
         due = known.runs >= _OFTEN and known.gain >= _HOPE * self._compiling
         if not due and (patience is None or not patience.sizes):
             return
-        one = self.interface
-        count = 1 + sum(other.own is not None for other in list(self._known.values()))
-        nbytes = sum(value.nbytes for value in (*one.constants.values(), *weights))
-        known.alone = self._stays_open or count > _MAX_OWN or count * nbytes > _MAX_OWN_BYTES
-        if known.alone or not (self.eager or self._gains(cost)):
-            known.alone = True
+        nbytes = sum(value.nbytes for value in (*self.interface.constants.values(), *weights))
+        room = min(_MAX_OWN, _MAX_OWN_BYTES // max(nbytes, 1))
+        for other in list(self._known.values()):
+            room -= 2 if isinstance(other.own, Batch) else other.own is not None
+        known.alone = self._stays_open or room < 1 or not (self.eager or self._gains(cost))
+        if known.alone:
             return
-        assert self._inference is not None
-        self._inference.run(arrays, weights)
-        inputs = [given._replace(shape=array.shape) for given, array in zip(one.inputs, arrays, strict=True)]
-        parts = marked(one.parts, one.constants, one.weights, self._inference.shapes)
-        known.own = self.programs[known] = own = ClusterProgram(
-            parts, one.constants, one.weights, inputs, one.outputs, wait=False, precision=self.precision
-        )
+        whole = self.programs[known] = self._of_sizes(arrays, weights)
+        batch = self._as_samples(whole, arrays, weights, cost) if room > 1 else None
+        if batch is not None:
+            self.programs[known, "sample"] = batch.sample
+        known.own = own = batch or whole
         self._by_own(known, own, arrays, weights)
         if patience is not None:
             patience.made = True
+
+    def _of_sizes(self, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
+        """What OpenVINO compiles for these very shapes."""
+        assert self._inference is not None
+        self._inference.run(arrays, weights)
+        one = self.interface
+        inputs = [given._replace(shape=array.shape) for given, array in zip(one.inputs, arrays, strict=True)]
+        parts = marked(one.parts, one.constants, one.weights, self._inference.shapes)
+        return ClusterProgram(
+            parts, one.constants, one.weights, inputs, one.outputs, wait=False, precision=self.precision
+        )
+
+    def _as_samples(
+        self, whole: ClusterProgram, arrays: Sequence[Array], weights: Sequence[Array], cost: Cost
+    ) -> Batch | None:
+        """A program that also runs sample by sample, where these keep apart; `whole` has just been made."""
+        one, count = self.interface, batch_size([array.shape for array in arrays])
+        if count < 2 or cost.openvino < count * _SAMPLE_S:
+            return None
+        assert self._inference is not None
+        sliced = [array.shape[:1] == (count,) for array in arrays]
+        names = [given.name for given, is_sliced in zip(one.inputs, sliced, strict=True) if is_sliced]
+        if not are_apart(one.parts, one.constants, names, one.outputs, self._inference.shapes, count):
+            return None
+        first = [a[:1] if is_sliced else a for a, is_sliced in zip(arrays, sliced, strict=True)]
+        try:
+            return Batch(whole, self._of_sizes(first, weights), sliced)
+        except Misfit:
+            return None
 
     def state(self) -> str:
         """What has become of it so far, in a few words."""
