@@ -132,7 +132,7 @@ def test_the_faster_way_is_kept_and_the_other_let_go_of(
     run = Batch._run
 
     def timed(self: Batch, program: Any, *values: Any) -> Any:
-        now[0] += 2.0 if program is slow else 1.0
+        now[0] += 1.5 if program is slow else 1.0
         return run(self, program, *values)
 
     monkeypatch.setattr(Batch, "_run", timed)

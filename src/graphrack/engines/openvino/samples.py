@@ -23,6 +23,8 @@ from graphrack.engines.openvino.shapes import ELEMENTWISE, Shape
 Array = np.ndarray[Any, Any]
 
 _TRIES = 4
+# So many times as fast as the other, a way needs no more tries.
+_CLEAR = 2
 
 # Those of the first operand that look at each sample alone, whatever their attributes; the others are shared.
 _LAYERS = frozenset((
@@ -174,7 +176,7 @@ class Batch:
         results = self._run(self.sample if way else self.whole, arrays, weights)
         if results is not None:
             self._fastest[way] = min(self._fastest[way], perf_counter() - start)
-            if self._left <= 0:
+            if self._left <= 0 or _CLEAR * min(self._fastest) < max(self._fastest) < math.inf:
                 self._choose(self.sample if self._fastest[1] < self._fastest[0] else self.whole)
         return results
 
