@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 from engines.openvino.running import clusters, same
 
 import graphrack as gr
-from graphrack.engines.openvino import step
+from graphrack.engines.openvino import samples, step
 from graphrack.engines.openvino.planning import Clusters
 from graphrack.engines.openvino.samples import Batch
 
@@ -87,6 +87,7 @@ def batches(model: gr.Model) -> list[Batch]:
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """From a case to its model, warmed up, and what TensorFlow gives for some batches."""
     monkeypatch.setattr(step, "_SAMPLE_S", 0.0)
+    monkeypatch.setattr(samples, "_CLEAR", np.inf)
     monkeypatch.setattr(Clusters, "_is_worth", lambda self, cluster: True)
 
     def build(case: tuple[Callable[[Any], Any], Any]) -> Any:
@@ -136,7 +137,7 @@ def test_the_faster_way_is_kept_and_the_other_let_go_of(
         return run(self, program, *values)
 
     monkeypatch.setattr(Batch, "_run", timed)
-    monkeypatch.setattr("graphrack.engines.openvino.samples.perf_counter", lambda: now[0])
+    monkeypatch.setattr(samples, "perf_counter", lambda: now[0])
     for _ in range(12):
         same(["y"], [model.run("y", {"x": IMAGES})], [expected], 1e-4, 1e-5)
     chosen, dropped = (batch.sample, batch.whole) if by_sample else (batch.whole, batch.sample)
