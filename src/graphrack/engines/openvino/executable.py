@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-# Runs shorter than this don't take turns: they keep one thread busy, and the next one is soon over.
-_SHORT_S = 0.002
 # Requests that are kept for the next runs; more at once are made anew.
 _MAX_FREE = os.cpu_count() or 1
 # Inputs of up to so many bytes are copied into memory that a request keeps: telling it of other memory takes 2.7 µs.
@@ -98,7 +96,7 @@ class Executable:
                     request.set_input_tensor(index, self._as_tensor(value))
                     bound[i] = value
         handed_over = self._handed_over
-        my_turn = self._seconds > _SHORT_S and runtime.take_turn()
+        my_turn = runtime.take_turn(self._seconds)
         self.used = start = time.monotonic()
         try:
             # Copies, since the request's memory is written anew by its next run; or that memory, and no next run.

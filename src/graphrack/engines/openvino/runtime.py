@@ -28,6 +28,9 @@ _forked = False
 # longer than this lets others begin beside it: a small model isn't to wait for the end of a large batch.
 _PATIENCE_S = 0.25
 _turns = threading.Lock()
+_turn = threading.local()
+# Runs shorter than this don't take turns: they keep one thread busy, and the next one is soon over.
+_SHORT_S = 0.002
 
 
 def core() -> Any:
@@ -123,19 +126,26 @@ def processor() -> str:
     return "\n".join((openvino.get_version(), platform.system(), platform.machine(), *found))
 
 
-def take_turn() -> bool:
-    """Waits for this run's turn to use all cores; whether it has it, and gives it back with `end_turn`."""
-    return _turns.acquire(timeout=_PATIENCE_S)
+def take_turn(seconds: float) -> bool:
+    """Waits for the turn to use all cores, for a run that takes so long; whether it is to call `end_turn`.
+
+    Runs that are part of another one, whose turn it is, don't take one.
+    """
+    if seconds <= _SHORT_S or getattr(_turn, "taken", False):
+        return False
+    _turn.taken = _turns.acquire(timeout=_PATIENCE_S)
+    return bool(_turn.taken)
 
 
 def end_turn() -> None:
     """Lets the next run have its turn."""
+    _turn.taken = False
     _turns.release()
 
 
 def _after_fork() -> None:
-    global _turns, _core_lock, _forked
-    _turns, _core_lock = threading.Lock(), threading.Lock()
+    global _turns, _turn, _core_lock, _forked
+    _turns, _turn, _core_lock = threading.Lock(), threading.local(), threading.Lock()
     if _core is not None:
         leave_behind(_core)
     _forked = _forked or _core is not None

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from graphrack.engines.openvino import runtime
 from graphrack.engines.openvino.compiled import ClusterProgram, Part, Source
 from graphrack.engines.openvino.shapes import ELEMENTWISE, Shape
 
@@ -143,6 +144,7 @@ class Batch:
         self.sliced = tuple(sliced)
         self._fastest = [math.inf, math.inf]
         self._left = 2 * _TRIES
+        self._seconds = math.inf
         self._chosen: ClusterProgram | None = None
 
     @property
@@ -181,7 +183,16 @@ class Batch:
         return results
 
     def _run(self, program: ClusterProgram, arrays: Sequence[Array], weights: Sequence[Array]) -> list[Array] | None:
-        return program.run(arrays, weights) if program is self.whole else self._run_samples(arrays, weights)
+        if program is self.whole:
+            return program.run(arrays, weights)
+        my_turn = runtime.take_turn(self._seconds)  # as long as all of them take
+        start = perf_counter()
+        try:
+            return self._run_samples(arrays, weights)
+        finally:
+            self._seconds = perf_counter() - start
+            if my_turn:
+                runtime.end_turn()
 
     def _choose(self, program: ClusterProgram) -> None:
         """Leaves all runs to one of the two, and lets go of the other."""
