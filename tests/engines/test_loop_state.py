@@ -153,8 +153,9 @@ def test_a_loop_over_an_array_takes_time_in_proportion(tmp_path: Path, v2: bool)
         return time.perf_counter() - start
 
     seconds(10)
-    short, long = min(seconds(500) for _ in range(3)), seconds(25_000)
-    assert long < 400 * short  # 50 times the work; copies would make it 2500 times
+    short = min(seconds(500) for _ in range(3))
+    # 50 times the work; copies would make it 2500 times. What else the machine does may make one run take long.
+    assert any(seconds(25_000) < 400 * short for _ in range(3))
 
 
 @both

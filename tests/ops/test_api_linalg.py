@@ -32,7 +32,8 @@ for name in ("slogdet", "logdet", "sqrtm", "expm", "cholesky", "matrix_rank", "p
     linalg(name, SPD, dtypes=DOUBLES[1:], **LOOSE, gradients=name not in ("sqrtm",))
 linalg("slogdet", C)
 linalg("logm", SPD.astype(np.complex128), rtol=1e-6, gradients=False)
-linalg("cholesky", np.array([[1.0, 2.0], [2.0, 1.0]]))
+# Of what isn't positive definite, TensorFlow leaves above the diagonal whatever was in memory there.
+linalg("cholesky", np.array([[1.0, 2.0], [2.0, 1.0]]), use=lambda f, x: tf.linalg.band_part(f(x), -1, 0))
 linalg("det", np.zeros((2, 2)), gradients=False)
 linalg("inv", np.ones((2, 2)))
 linalg("inv", A, adjoint=True)
