@@ -78,9 +78,6 @@ def _keeps_apart(
     first, *others = part.inputs
     rank = len(shapes[Source(part.name, 0)])
 
-    def constant(index: int) -> Array | None:
-        return np.asarray(constants[others[index].name]) if others[index].name in constants else None
-
     if part.op in _BATCH_NORMS:
         return not part.attributes.get("is_training", True) and batched.isdisjoint(others)
     if part.op in ELEMENTWISE - {"ReverseV2"}:
@@ -95,12 +92,14 @@ def _keeps_apart(
         return True
     if part.op == "MatMul":
         return not part.attributes.get("transpose_a")
-    if part.op in ("Softmax", "Squeeze"):
-        return rank > 1 if part.op == "Softmax" else _leaves_first(part.attributes.get("squeeze_dims"), shapes[first])
+    if part.op == "Softmax":
+        return rank > 1
+    if part.op == "Squeeze":
+        return _leaves_first(part.attributes.get("squeeze_dims", ()), shapes[first])
     rule = _BY_A_CONSTANT.get(part.op)
-    return (
-        rule is not None and others[0].name in constants and rule(np.asarray(constants[others[0].name]), shapes[first])
-    )
+    if rule is None or others[0].name not in constants:
+        return False
+    return rule(np.asarray(constants[others[0].name]), shapes[first])
 
 
 def _is_in_step(shape: Shape, rank: int, batched: bool) -> bool:
@@ -110,7 +109,7 @@ def _is_in_step(shape: Shape, rank: int, batched: bool) -> bool:
 
 def _leaves_first(axes: Any, shape: Shape) -> bool:
     """Whether axes are given, and the first isn't among them."""
-    return bool(np.size(axes)) and axes is not None and all(int(axis) % len(shape) for axis in np.ravel(axes))
+    return bool(np.size(axes)) and all(int(axis) % len(shape) for axis in np.ravel(axes))
 
 
 def _leaves_samples(target: Array, shape: Shape) -> bool:
