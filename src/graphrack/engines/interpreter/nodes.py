@@ -17,12 +17,13 @@ from graphrack.engines.interpreter.duplicates import merge_duplicates
 from graphrack.engines.interpreter.elements import Element, element, find_elements
 from graphrack.engines.interpreter.functions import FUNCTION_OPS, Functions
 from graphrack.engines.interpreter.needed_ops import bound, ops_of
-from graphrack.engines.interpreter.order import Item
+from graphrack.engines.interpreter.order import Cluster, Item
 from graphrack.engines.interpreter.plan import Fetch, Place, Read
 from graphrack.engines.interpreter.rows import find_summed_rows, summing_rows
 from graphrack.engines.interpreter.selections import find_selections, selection
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.engines.interpreter.sums import BroadcastSum, broadcast_sum, find_broadcast_sums, without_unneeded
+from graphrack.engines.interpreter.waits import without_idle_waits
 from graphrack.errors import GraphError
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.index import PLACEHOLDERS, REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, variable
@@ -104,6 +105,7 @@ class NodeCompiler:
         self.flow = None
         if any(node.op in control_flow.CONTROL_FLOW for node in self.work.order):
             self.flow = ControlFlow(self.work, self.fed)
+        self.leave_out_idle_waits()
         self.sums: dict[str, BroadcastSum] = {}
         self.summed_rows: dict[str, int] = {}
         self.elements: dict[str, Element] = {}
@@ -144,6 +146,16 @@ class NodeCompiler:
             self.leave_out_unneeded()
         self.dense_shapes = find_dense_shapes(self.work)
 
+    def leave_out_idle_waits(self) -> None:
+        """Waits for nothing that has no effect."""
+        flow = self.flow
+        place = (lambda name: True) if flow is None else (lambda name: flow.place(name) is flow.root)
+        work = without_idle_waits(self.work, self.fetches, self.fed, self.ops, place)
+        if work is not self.work:
+            self.work = work
+            if flow is not None:
+                self.flow = ControlFlow(work, self.fed)
+
     def leave_out_unneeded(self) -> None:
         """Sees anew what is needed and where it lies, after nodes have been made to take something else."""
         self.work = without_unneeded(self.work, self.fetches, self.fed)
@@ -152,9 +164,9 @@ class NodeCompiler:
         self.find_used()
 
     def item_writes(self, item: Item) -> bool:
-        """Whether a node changes variables; a loop is taken to."""
+        """Whether a node changes variables; a loop is taken to, and a cluster doesn't."""
         if not isinstance(item, NodeDef):
-            return self.writes
+            return self.writes and not isinstance(item, Cluster)
         op = self.ops.get(item.op)
         return op.writes if op is not None else item.op in FUNCTION_OPS and self.functions.writes
 
