@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from engines.openvino.running import clusters
+
+import graphrack as gr
+from graphrack.engines.openvino.frontend import convert
 
 RNG = np.random.default_rng(4)
 
@@ -65,3 +69,22 @@ def test_attention_of_known_sizes_ends_no_process(tmp_path: Path, known: bool, b
     script = [sys.executable, "-c", SCRIPT, prefix, engine]
     ended = subprocess.run(script, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the same\n", "")
+
+
+def test_an_activation_that_is_fetched_and_goes_on_is_not_transposed_back(tmp_path: Path) -> None:
+    graph = tf.Graph()
+    with graph.as_default():
+        y = tf.placeholder(tf.float32, [None, 24, 24, 8], name="x")
+        for i in range(3):
+            filters = tf.constant(RNG.normal(size=(3, 3, 8, 8)).astype("f") / 9)
+            y = tf.nn.relu(tf.nn.conv2d(y, filters, [1, 1, 1, 1], "SAME"), name=f"y{i}")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    fetches, feeds = ["y0", "y1", "y2"], {"x": RNG.normal(size=(4, 24, 24, 8)).astype("f")}
+    model, judge = (gr.load(tmp_path / "g.pb", engine=engine) for engine in ("openvino", "numpy"))
+    for one, other in zip(model.run(fetches, feeds), judge.run(fetches, feeds), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    (cluster,) = clusters(model)
+    (program,) = cluster.programs.values()
+    transposes = [op for op in convert(program, [4], {}).get_ordered_ops() if op.get_type_name() == "Transpose"]
+    # One before, and one for each result; those of filters are of constants.
+    assert len([op for op in transposes if op.input_value(0).get_node().get_type_name() != "Constant"]) == 4

@@ -206,3 +206,78 @@ def test_threads_that_run_other_sizes_of_one_model_get_their_own_results(
     finally:
         sys.setswitchinterval(interval)
     assert not failures
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    """A step of training a perceptron: `step` on `x`, whose loss is `loss`."""
+    with tf.Graph().as_default(), tf.Session() as sess:
+        y = tf.placeholder(tf.float32, [None, 256], name="x")
+        for i in range(3):
+            weights = tf.get_variable(f"w{i}", initializer=normal(256, 256) / 16)
+            y = tf.nn.relu(tf.nn.bias_add(tf.matmul(y, weights), tf.get_variable(f"b{i}", [256])))
+        loss = tf.reduce_mean(tf.square(y - 1.0), name="loss")
+        tf.train.GradientDescentOptimizer(0.1).minimize(loss, name="step")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver().save(sess, str(tmp_path / "m"))
+    return tmp_path / "m"
+
+
+def train(model: gr.Model, judge: gr.Model, *batches: int) -> None:
+    for batch in batches:
+        data = normal(batch, 256)
+        found, expected = (one.run(["loss", "step"], {"x": data})[0] for one in (model, judge))
+        assert found == pytest.approx(expected, rel=1e-4)
+    for name in judge.variables:
+        np.testing.assert_allclose(model.variables[name], judge.variables[name], rtol=1e-3, atol=1e-5)
+
+
+def made_for(model: gr.Model) -> list[set[Any]]:
+    """For each compiled cluster whether its programs are for certain sizes."""
+    programs = [list(cluster.programs.values()) for cluster in clusters(model)]
+    return [{None not in (p.inputs[0].shape or (None,)) for p in some if p.is_compiled} for some in programs if some]
+
+
+def test_a_model_that_trains_on_few_sizes_gets_programs_for_these_alone(training: Path) -> None:
+    model, judge = gr.load(training), gr.load(training, engine="numpy")
+    for batch in (512, 300):
+        model.warmup({"x": normal(batch, 256)}, "loss")
+        train(model, judge, batch, batch)
+    train(model, judge, *[512, 300] * 4)
+    end = time.monotonic() + 60
+    while {True} not in made_for(model) and time.monotonic() < end:
+        train(model, judge, 512, 300)
+    assert made_for(model)
+    assert all(found == {True} for found in made_for(model) if found)
+
+
+def test_a_model_that_trains_on_many_sizes_gets_one_for_any(training: Path) -> None:
+    model, judge = gr.load(training), gr.load(training, engine="numpy")
+    end = time.monotonic() + 60
+    while not any(False in found for found in made_for(model)) and time.monotonic() < end:
+        train(model, judge, 512, 300, 400, 450)
+    assert any(False in found for found in made_for(model))
+
+
+def test_sizes_that_runs_bring_are_constants_of_a_program_of_their_own(tmp_path: Path) -> None:
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.placeholder(tf.float32, [None, None, None, 4], name="x")
+        size = tf.placeholder(tf.int32, [4], name="size")
+        y = tf.nn.conv2d_transpose(tf.nn.relu(x), tf.constant(normal(3, 3, 5, 4)), size, [1, 2, 2, 1], "SAME")
+        tf.nn.relu(y, name="y")
+    tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    model, judge = (gr.load(tmp_path / "g.pb", engine=engine) for engine in ("openvino", "numpy"))
+
+    def compare(height: int, width: int) -> None:
+        feeds = {"x": normal(2, 4, 6, 4), "size": np.array([2, height, width, 5], np.int32)}
+        model.warmup(feeds, "y")
+        for _ in range(2):
+            np.testing.assert_allclose(model.run("y", feeds), judge.run("y", feeds), rtol=1e-4, atol=1e-5)
+
+    compare(8, 12)
+    compare(7, 11)
+    compare(8, 11)
+    own = [known.own for cluster in clusters(model) for known in cluster._known.values()]
+    assert len(own) == 3
+    assert all(program is not None and [given.name[:5] for given in program.inputs] == ["input"] for program in own)

@@ -79,7 +79,7 @@ class ClusterBuilder:
         for node in cluster.nodes:
             found = {**defaults(node.op), **node.attr}
             attributes = {key: attr_value(value) for key, value in found.items() if not key.startswith("_")}
-            count = attributes.get("num_split") or attributes.get("num") or 1
+            count = attributes.get("num_split") or attributes.get("num") or attributes.get("N") or 1
             slots_of = {i: self._slots[node.name, i] for i in range(count) if (node.name, i) in self._slots}
             own = {i: slot for i, slot in slots_of.items() if slot not in self._constants}
             if not own:
@@ -104,6 +104,11 @@ class ClusterBuilder:
                 sources.append(source)
             if node.op == "Identity" and own == {0: self._slots[self._inputs_of[node.name][0]]}:
                 made.setdefault(own[0], sources[0])  # it has no step, and no slot of its own
+                continue
+            if node.op == "ShapeN":  # each on its own; "~" is in no node's name
+                for i, slot in own.items():
+                    parts.append(Part(f"{node.name}~{i}", "Shape", attributes, (sources[i],)))
+                    made[slot] = Source(parts[-1].name, 0)
                 continue
             parts.append(Part(node.name, node.op, attributes, tuple(sources)))
             made.update((slot, Source(node.name, i)) for i, slot in own.items())

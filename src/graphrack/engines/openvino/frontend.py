@@ -7,7 +7,6 @@ as they are, which mapped (copy-on-write) values are; it never writes into them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,9 @@ from openvino.frontend.tensorflow.py_tensorflow_frontend import (
 
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.nans import to_keep_nan
-from graphrack.engines.openvino.pitfalls import APART, POINTWISE
+from graphrack.engines.openvino.pitfalls import APART
+from graphrack.engines.openvino.spelling import constant, keeping_nan, spelled, subtracted
 from graphrack.formats.dtypes import DType, from_numpy
-
-# A constant that is shared has to stay as long as the model; small ones are copied.
-_MIN_SHARED_BYTES = 1 << 14
-_SWAPPED = {"Greater": "Less", "GreaterEqual": "LessEqual"}
 
 
 class _Decoder(DecoderBase):  # type: ignore[misc]
@@ -113,115 +109,10 @@ def _attribute(value: Any) -> Any:
     return value
 
 
-def _constant(name: str, value: Any) -> Part:
-    array = np.asarray(value)
-    shared = array.nbytes >= _MIN_SHARED_BYTES and array.flags.writeable and array.flags.c_contiguous
-    tensor = Tensor(array if shared else np.array(array, order="C"), shared_memory=shared)
-    return Part(name, "Const", {"value": tensor, "dtype": from_numpy(array.dtype)}, ())
-
-
 def _placeholder(given: Input, rank: int) -> Part:
     known = given.shape if given.shape is not None and len(given.shape) == rank else (None,) * rank
     sizes = PartialShape([-1 if size is None else size for size in known])
     return Part(given.name, "Placeholder", {"shape": sizes, "dtype": from_numpy(given.dtype)}, ())
-
-
-def _spelled(part: Part) -> list[Part]:
-    """A node as OpenVINO's frontend is given it: where that converts an op wrongly or loosely, by other ops."""
-    if part.op in _SWAPPED:  # it takes a > b for the opposite of a <= b, which isn't so for NaN
-        return [part._replace(op=_SWAPPED[part.op], inputs=part.inputs[::-1])]
-    if part.op == "Softplus":
-        return _softplus(part)
-    if POINTWISE in part.attributes:
-        return _pointwise(part)
-    return [part]
-
-
-class _Spelling:
-    """The nodes that stand for one: the last has its name."""
-
-    def __init__(self, part: Part):
-        self.parts: list[Part] = []
-        self._name = part.name
-        self._types = {"T": part.attributes["T"]}
-
-    def made(self, op: str, *inputs: Source, last: bool = False, **attributes: Any) -> Source:
-        name = self._name if last else f"{self._name}/{len(self.parts)}"
-        self.parts.append(Part(name, op, {**self._types, **attributes}, inputs))
-        return Source(name, 0)
-
-    def constant(self, value: Any, dtype: Any = np.float32) -> Source:
-        self.parts.append(_constant(f"{self._name}/{len(self.parts)}", np.asarray(value, dtype)))
-        return Source(self.parts[-1].name, 0)
-
-
-def _softplus(part: Part) -> list[Part]:
-    """log(1 + exp(x)) = max(x, 0) + log(1 + y), where y = exp(-|x|).
-
-    OpenVINO's own kernel is off by 1e-5, far more than small results are, and it takes any log(1 + y) for it. So
-    log(1 + y) = 2 artanh(s), where s = y / (2 + y) is 1/3 at most: a polynomial of the square of s.
-    """
-    spelling, (x,) = _Spelling(part), part.inputs
-    made, constant = spelling.made, spelling.constant
-    y = made("Exp", made("Neg", made("Abs", x)))
-    s = made("RealDiv", y, made("AddV2", y, constant(2.0)))
-    square = made("Mul", s, s)
-    *others, highest = _artanh_coefficients()
-    total = constant(highest)
-    for coefficient in reversed(others):
-        total = made("AddV2", made("Mul", total, square), constant(coefficient))
-    made("AddV2", made("Relu", x), made("Mul", total, s), last=True)
-    return spelling.parts
-
-
-def _pointwise(part: Part) -> list[Part]:
-    """A transposed convolution that changes the channels alone, as a convolution."""
-    spelling, (_, filters, values) = _Spelling(part), part.inputs
-    swapped = spelling.made("Transpose", filters, spelling.constant([0, 1, 3, 2], np.int32))
-    spelling.made("Conv2D", values, swapped, last=True, **part.attributes)
-    return spelling.parts
-
-
-def _keeping_nan(part: Part) -> list[Part]:
-    """A node of an op that drops NaN, by ops that keep it: comparisons, of which none holds for NaN."""
-    spelling, x, op = _Spelling(part), part.inputs[0], part.op
-    made, constant = spelling.made, spelling.constant
-    if op in ("Relu", "Relu6"):
-        zero = constant(0.0)
-        found = made("SelectV2", made("Less", x, zero), zero, x, last=op == "Relu")
-        if op == "Relu6":
-            six = constant(6.0)
-            made("SelectV2", made("Less", six, found), six, found, last=True)
-    elif op == "Exp":
-        made("SelectV2", made("Equal", x, x), made("Exp", x), x, last=True)
-    elif op in ("Maximum", "Minimum"):
-        y = part.inputs[1]
-        chosen = made("SelectV2", made("Less", *((x, y) if op == "Maximum" else (y, x))), y, x)
-        made("SelectV2", made("Equal", y, y), chosen, y, last=True)
-    else:  # Max and Min, along axes
-        wanted = made(op, *part.inputs, **part.attributes)
-        marks = made("SelectV2", made("Equal", x, x), constant(0.0), constant(1.0))
-        count = made("Sum", marks, part.inputs[1], **part.attributes)
-        made("SelectV2", made("Less", count, constant(0.5)), wanted, constant(np.nan), last=True)
-    return spelling.parts
-
-
-@cache
-def _artanh_coefficients() -> list[float]:
-    """Those of the polynomial p for which s p(s²) is 2 artanh(s), within 1e-8 of it, for s from 0 to 1/3."""
-
-    def wanted(square: Any) -> Any:
-        return 2 * np.arctanh(np.sqrt(square)) / np.sqrt(square)
-
-    fitted = np.polynomial.Chebyshev.interpolate(wanted, 4, domain=[0, 1 / 9])
-    return [float(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef]
-
-
-def _subtracted(part: Part, constants: Mapping[str, Any]) -> list[Part]:
-    """x + c as x - (-c): of log(1 + exp(x)) OpenVINO makes its own kernel of Softplus."""
-    x, c = part.inputs if part.inputs[1].name in constants else part.inputs[::-1]
-    negative = _constant(f"{part.name}/negative", np.negative(constants[c.name]))
-    return [negative, part._replace(op="Sub", inputs=(x, Source(negative.name, 0)))]
 
 
 def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str, Any]) -> Model:
@@ -232,21 +123,21 @@ def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str,
     keeping = to_keep_nan(program.parts, program.constants | dict(weights))
     logged = {part.inputs[0].name for part in program.parts if part.op == "Log"}
 
-    def spelled(part: Part) -> list[Part]:
+    def given(part: Part) -> list[Part]:
         if (
             part.op in ("Add", "AddV2")
             and part.name in logged
             and any(s.name in program.constants for s in part.inputs)
         ):
-            return _subtracted(part, program.constants)
+            return subtracted(part, program.constants)
         if part.name in keeping:
-            return _keeping_nan(part)
-        return _spelled(part)
+            return keeping_nan(part)
+        return spelled(part)
 
     parts = [
-        *(_constant(name, value) for name, value in (program.constants | dict(weights)).items()),
-        *(_placeholder(given, rank) for given, rank in zip(program.inputs, ranks, strict=True)),
-        *(other for part in program.parts for other in spelled(part)),
+        *(constant(name, value) for name, value in (program.constants | dict(weights)).items()),
+        *(_placeholder(one, rank) for one, rank in zip(program.inputs, ranks, strict=True)),
+        *(other for part in program.parts for other in given(part)),
     ]
     frontend = FrontEndManager().load_by_framework("tf")
     iterator = _Iterator(parts)  # the frontend asks its decoders until it has converted everything
@@ -257,4 +148,23 @@ def convert(program: ClusterProgram, ranks: Sequence[int], weights: Mapping[str,
     graph.override_all_outputs(places)
     model = frontend.convert(graph)
     del iterator
+    _without_transposes_back(model)
     return model
+
+
+def _without_transposes_back(model: Model) -> None:
+    """Has what takes a Transpose of a Transpose that puts the axes back take the value itself.
+
+    OpenVINO finds such pairs but where the first one's result is also taken by others. An activation that is a result
+    of a training's forward pass and goes on into the next convolution is one: each costs three copies of it.
+    """
+    for node in model.get_ordered_ops():
+        first = node.input_value(0).get_node() if node.get_type_name() == "Transpose" else None
+        if first is None or first.get_type_name() != "Transpose":
+            continue
+        orders = [one.input_value(1).get_node() for one in (first, node)]
+        if all(order.get_type_name() == "Constant" for order in orders):
+            before, after = (order.get_data().ravel().tolist() for order in orders)
+            if [before[i] for i in after] == sorted(before):
+                for taker in node.output(0).get_target_inputs():
+                    taker.replace_source_output(first.input_value(0))

@@ -44,7 +44,7 @@ HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Co
                    "BatchMatMulV2", "BatchMatMulV3", "Einsum"))  # fmt: skip
 """What can make a cluster worth its call."""
 
-SHAPES = frozenset(("Shape", "Size", "Rank"))
+SHAPES = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 """Ops that look at a tensor's shape alone."""
 
 _COMPARISONS = ("Less", "LessEqual", "Greater", "GreaterEqual", "Equal", "NotEqual")
@@ -207,6 +207,9 @@ RULES: dict[str, Rule] = {
     "OneHot": Rule(frozenset((FLOAT, INT32)), fixed=(1, 2, 3)),
     "Range": Rule(frozenset((INT32, INT64)), values=(0, 1, 2), integers="brought"),
     **dict.fromkeys(SHAPES, Rule(_ANY)),
+    "ShapeN": Rule(_ANY, outputs=True),
+    # Gradients, which are spelled out.
+    **dict.fromkeys(("ReluGrad", "Relu6Grad", "LeakyReluGrad", "TanhGrad", "SigmoidGrad", "BiasAddGrad"), Rule()),
 }
 
 _TYPE_ATTRIBUTES = ("T", "SrcT", "DstT", "Tparams", "TI", "Ta", "Tb", "Tout")

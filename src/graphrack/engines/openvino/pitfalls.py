@@ -31,7 +31,10 @@ APART = "_apart"
 POINTWISE = "_pointwise"
 """The attribute of a transposed convolution that changes the channels alone."""
 
-_REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod"))
+AXES = "_axes"
+"""The attribute of a bias's gradient: the axes that it sums over."""
+
+_REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod", "BiasAddGrad"))
 _PRODUCTS = frozenset(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"))
 _EXPONENTIALS = frozenset(("Exp", "Softmax"))
 # These may be merged into a reduction first.
@@ -46,7 +49,7 @@ def marked(
     weights: Collection[str],
     shapes: Mapping[Source, Shape],
 ) -> list[Part]:
-    """The nodes of a cluster, with `APART` or `POINTWISE` where these apply.
+    """The nodes of a cluster, with `APART`, `POINTWISE` or `AXES` where these apply.
 
     Attributes:
         constants: by name; the axes of reductions are among them.
@@ -56,11 +59,12 @@ def marked(
     apart = _to_keep_apart(parts, constants, weights, shapes)
 
     def one(part: Part) -> Part:
-        if part.name in apart:
-            return part._replace(attributes={**part.attributes, APART: True})
+        found: dict[str, Any] = {APART: True} if part.name in apart else {}
         if part.op == "Conv2DBackpropInput" and _is_pointwise(part, shapes[part.inputs[1]]):
-            return part._replace(attributes={**part.attributes, POINTWISE: True})
-        return part
+            found[POINTWISE] = True
+        if part.op == "BiasAddGrad":
+            found[AXES] = _all_but_channels(part, len(shapes[part.inputs[0]]))
+        return part._replace(attributes={**part.attributes, **found}) if found else part
 
     return [one(part) for part in parts]
 
@@ -78,6 +82,11 @@ def without_kernels_that_fail(model: Model) -> dict[str, str]:
 
 def _is_pointwise(part: Part, filters: Shape) -> bool:
     return filters[:2] == (1, 1) and all(stride == 1 for stride in part.attributes["strides"])
+
+
+def _all_but_channels(part: Part, rank: int) -> list[int]:
+    first = part.attributes["data_format"].startswith(b"NC")
+    return [axis for axis in range(rank) if axis != (1 if first else rank - 1)]
 
 
 def _to_keep_apart(

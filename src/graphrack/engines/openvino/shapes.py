@@ -49,6 +49,11 @@ def _bias(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]
     return value
 
 
+def _bias_gradient(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
+    _require(len(shapes[0]) >= 2)
+    return (shapes[0][1 if _channels_first(attributes) else -1],)
+
+
 def _batch_norm(shapes: Sequence[Shape], values: Values, attributes: Mapping[str, Any]) -> Shape:
     value = shapes[0]
     _require(len(value) == 4)
@@ -329,6 +334,7 @@ OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], 
     **dict.fromkeys(("Floor", "Ceil", "Round", "Rint", "Reciprocal", "Inv", "LogicalNot", "Cast"), _same),
     **dict.fromkeys(("Relu", "Relu6", "Elu", "Selu", "LeakyRelu", "Sigmoid", "Tanh", "Softsign", "Softplus"), _same),
     **dict.fromkeys(("Identity", "StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "ReverseV2"), _same),
+    **dict.fromkeys(("ReluGrad", "Relu6Grad", "LeakyReluGrad", "TanhGrad", "SigmoidGrad"), _all_same),
     "Softmax": _softmax,
     **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "DivNoNan", "FloorDiv", "Pow"), _broadcast),
     **dict.fromkeys(("Maximum", "Minimum", "SquaredDifference", "LogicalAnd", "LogicalOr", "SelectV2"), _broadcast),
@@ -344,6 +350,7 @@ OUTPUT_SHAPES: dict[str, Callable[[Sequence[Shape], Values, Mapping[str, Any]], 
     "BatchMatMul": _equal_batch_matmul,
     "BatchToSpaceND": _from_batch,
     "BiasAdd": _bias,
+    "BiasAddGrad": _bias_gradient,
     "BroadcastTo": _broadcast_to,
     "Concat": _joined_first,
     "ConcatV2": _joined,

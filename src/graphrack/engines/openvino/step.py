@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -39,6 +39,9 @@ _CLEARLY = 0.85
 # recurrent cell), by a tenth (MobileNet), or by all that it takes to get ready for other shapes. It gets one when so
 # many runs could have gained what pays for compiling it, and where its weights, all such programs' together, are few.
 _OFTEN, _GAIN, _MAX_OWN, _MAX_OWN_BYTES = 4, 0.1, 16, 1 << 25
+# Where a model trains, sizes seldom change, and a program for any takes twice the memory: up to so many sizes get
+# programs of their own and nothing else.
+_MOST_TRAINED = 2
 # Batches are run sample by sample, where that is faster, if a sample takes long enough for calls not to count.
 _SAMPLE_S = 0.00025
 # How often a cluster that is left to the interpreter is run before its inputs are looked at again.
@@ -132,7 +135,7 @@ class ClusterStep:
         self.slots = (*inputs, *weights)
         self.outputs = tuple(outputs)
         # Whether no program is made for certain sizes: attention is slower there (`pitfalls`).
-        self._stays_open = fluid or may_hold_attention([part.op for part in interface.parts])
+        self._stays_open = may_hold_attention([part.op for part in interface.parts])
         self._inference: Inference | None = None
         self._sizes: tuple[int, ...] = ()  # slots of inputs that hold sizes
         self._known: dict[Any, _Shapes] = {}
@@ -268,13 +271,12 @@ class ClusterStep:
             return None
         self._count(known, arrays, weights, new=new)
         program, results = own, self._by_own(known, own, arrays, weights) if own is not None else None
+        if results is None and self._is_of_few_sizes() and not known.alone:
+            return None
         if results is None:
             own, program = None, (any_sizes := self._program(inference, arrays, weights))
             try:
-                if self.fluid:
-                    results = any_sizes.run([*arrays, *weights], [], cost.interpreter)
-                else:
-                    results = any_sizes.run(arrays, weights, cost.interpreter)
+                results = any_sizes.run(*self._given(arrays, weights), cost.interpreter)
             except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
                 return None
         if results is None:
@@ -288,6 +290,14 @@ class ClusterStep:
             elif program is not None and (own or known.alone) and not inference.brought and not self.fluid:
                 self._steady = [a.shape for a in arrays], weights, program, known
         return results
+
+    def _given(self, arrays: Sequence[Array], weights: Sequence[Array]) -> tuple[Sequence[Array], Sequence[Array]]:
+        """What a program's run is given as inputs and as weights."""
+        return ([*arrays, *weights], ()) if self.fluid else (arrays, weights)
+
+    def _is_of_few_sizes(self) -> bool:
+        """Whether it trains, on inputs that have had few sizes so far."""
+        return self.fluid and not self.eager and len(self._known) <= _MOST_TRAINED
 
     def _as_before(self, steady: _Steady, arrays: Sequence[Array], weights: list[Array]) -> list[Any] | None:
         """The results where nothing has changed since the last run, which a loop's body finds every time."""
@@ -308,8 +318,10 @@ class ClusterStep:
         self, known: _Shapes, own: ClusterProgram | Batch, arrays: Sequence[Array], weights: Sequence[Array]
     ) -> list[Any] | None:
         """The results of the program for these very shapes; None where it isn't compiled, or OpenVINO fails on it."""
+        if self._sizes and self._inference is not None:  # these are the program's own constants
+            arrays = [array for i, array in enumerate(arrays) if i not in self._inference.brought]
         try:
-            results = own.run(arrays, weights)
+            results = own.run(*self._given(arrays, weights))
         except Exception:  # of a vector's slice, for one, it makes something without an executor
             self._drop_own(known)
             return None
@@ -372,10 +384,12 @@ class ClusterStep:
             known.gain += _GAIN * cost.openvino
         known.runs += 1
         patience = background.patience()
-        due = known.runs >= _OFTEN and known.gain >= _HOPE * self._compiling
+        often = known.runs >= _OFTEN and known.gain >= _HOPE * self._compiling
+        due = often or self._is_of_few_sizes()  # it pays already
         if not due and (patience is None or not patience.sizes):
             return
-        nbytes = sum(value.nbytes for value in (*self.interface.constants.values(), *weights))
+        kept = () if self.fluid else weights
+        nbytes = sum(value.nbytes for value in (*self.interface.constants.values(), *kept))
         room = min(_MAX_OWN, _MAX_OWN_BYTES // max(nbytes, 1))
         for other in list(self._known.values()):
             room -= 2 if isinstance(other.own, Batch) else other.own is not None
@@ -395,19 +409,44 @@ class ClusterStep:
         """What OpenVINO compiles for these very shapes."""
         assert self._inference is not None
         self._inference.run(arrays, weights)
+        known = {i: arrays[i] for i in self._inference.brought}
+        return self._made([array.shape for array in arrays], weights, known, wait=False)
+
+    def _made(
+        self,
+        sizes: Sequence[tuple[int, ...] | None],
+        weights: Sequence[Array],
+        known: Mapping[int, Array],
+        *,
+        wait: bool,
+    ) -> ClusterProgram:
+        """A program.
+
+        Attributes:
+            sizes: for each input its shape, None of one that may have any.
+            known: values of some inputs, by position, which no run brings then.
+        """
+        assert self._inference is not None
         one = self.interface
-        inputs = [given._replace(shape=array.shape) for given, array in zip(one.inputs, arrays, strict=True)]
-        parts = marked(one.parts, one.constants, one.weights, self._inference.shapes)
-        return ClusterProgram(
-            parts, one.constants, one.weights, inputs, one.outputs, wait=False, precision=self.precision
-        )
+        inputs = [
+            given if shape is None else given._replace(shape=shape)
+            for i, (given, shape) in enumerate(zip(one.inputs, sizes, strict=True))
+            if i not in known
+        ]
+        constants = one.constants | {one.inputs[i].name: value.copy() for i, value in known.items()}
+        names: Sequence[str] = one.weights
+        if self.fluid:
+            inputs += [Input(name, w.dtype, w.shape) for name, w in zip(names, weights, strict=True)]
+            names = ()
+        parts = marked(one.parts, constants, names, self._inference.shapes)
+        return ClusterProgram(parts, constants, names, inputs, one.outputs, wait=wait, precision=self.precision)
 
     def _as_samples(
         self, whole: ClusterProgram, arrays: Sequence[Array], weights: Sequence[Array], cost: Cost
     ) -> Batch | None:
         """A program that also runs sample by sample, where these keep apart; `whole` has just been made."""
         one, count = self.interface, batch_size([array.shape for array in arrays])
-        if count < 2 or cost.openvino < count * _SAMPLE_S:
+        if self.fluid or self._sizes or count < 2 or cost.openvino < count * _SAMPLE_S:
             return None
         assert self._inference is not None
         sliced = [array.shape[:1] == (count,) for array in arrays]
@@ -458,20 +497,10 @@ class ClusterStep:
         key = (tuple([a.ndim for a in arrays]), brought, tuple([w.shape for w in weights]) if self.fluid else ())
         program = self.programs.get(key)
         if program is None:
-            one = self.interface
-            inputs = list(one.inputs)
-            for i, shape in zip(inference.brought, brought, strict=True):
-                inputs[i] = inputs[i]._replace(shape=shape)
-            names: Sequence[str] = one.weights
-            if self.fluid:
-                inputs += [Input(name, w.dtype, w.shape) for name, w in zip(names, weights, strict=True)]
-                names = ()
-            parts = marked(one.parts, one.constants, names, inference.shapes)
             if len(self.programs) >= _MAX_PROGRAMS:
                 self._forget()
                 self.programs.clear()
-            program = ClusterProgram(
-                parts, one.constants, names, inputs, one.outputs, wait=self.eager, precision=self.precision
-            )
+            sizes = dict(zip(inference.brought, brought, strict=True))
+            program = self._made([sizes.get(i) for i in range(len(arrays))], weights, {}, wait=self.eager)
             self.programs[key] = program
         return program
