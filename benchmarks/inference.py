@@ -48,6 +48,7 @@ def network(
     batch: str,
     opened: Callable[[Network, str], Run],
     wait: Callable[[], None] | None = None,
+    also: Callable[[], dict[str, float]] = dict,
 ) -> None:
     """Measures one network; the library is imported before.
 
@@ -55,6 +56,7 @@ def network(
         form: which of the network's files: `"frozen"` or `"checkpoint"`.
         opened: from the network and the file's path to what runs it.
         wait: returns when what goes on in the background is done.
+        also: gives other figures, when all else is measured.
     """
     measured = NETWORKS[name]
     feeds = measured.values(int(batch))
@@ -80,6 +82,7 @@ def network(
         memory=peak() - imported,
         process=peak(),
         **runs,
+        **also(),
     )
 
 
