@@ -106,7 +106,7 @@ def with_any_weights(part: Part, cost: Cost) -> Cost:
     """What a node costs whose weights aren't known when it is compiled: convolutions put them in order in every run.
 
     That is most of a run on one image, and little of one on many. But where a model trains on many, the activations
-    that its gradients take are in memory twice, in OpenVINO's order and in TensorFlow's: four times what the
+    that its gradients take are in memory twice, in OpenVINO's order and in TensorFlow's: three or four times what the
     interpreter needs in all, for a quarter less time.
     """
     return cost._replace(openvino=4 * cost.openvino) if part.op in _SLOWER_WITH_ANY_FILTER else cost
