@@ -135,3 +135,29 @@ def test_a_cluster_that_rests_looks_again_when_its_input_has_another_shape(folde
     assert clusters(model)[0]._won  # it was measured
     for data in (one, many, one):
         np.testing.assert_allclose(model.run("y", {"x": data}), judge.run("y", {"x": data}), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("own_is_faster", [True, False])
+def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, own_is_faster: bool
+) -> None:
+    run = step.ClusterProgram.run
+
+    def by_little(program: Any, *arguments: Any) -> Any:
+        any_sizes = None in program.inputs[0].shape
+        time.sleep(0.0 if own_is_faster and not any_sizes else 0.185)
+        return run(program, *arguments)
+
+    monkeypatch.setattr(step, "_CLEARLY", 0.85)
+    monkeypatch.setattr(step.ClusterProgram, "run", by_little)
+    monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slowed(step.ClusterStep._by_interpreter, 0.2))
+    model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
+    model.warmup({"x": data}, "y")
+    model.run("y", {"x": data})
+    (cluster,) = clusters(model)
+    end = time.monotonic() + 60
+    while not [key for key in cluster._won if not isinstance(key, int)] and time.monotonic() < end:
+        model.run("y", {"x": data})
+        if states(model) == [LEFT]:
+            break
+    assert states(model) == ["compiled" if own_is_faster else LEFT]

@@ -34,7 +34,7 @@ RESHAPING = 30e-6
 """Seconds per node that OpenVINO takes to get ready for other shapes than those of its last run."""
 
 # Per node: the interpreter's step; what OpenVINO does per node that it hasn't fused with another.
-_STEP, _NODE = 1.2e-6, 0.8e-6
+_STEP, _NODE = 0.8e-6, 0.8e-6
 # Seconds per multiplication-and-addition.
 _MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 50e9, 1 / 45e9, 1 / 5e9, 1 / 120e9
 # Seconds per byte of a matrix, which bound a product with few rows: from a cache, or from memory.
@@ -77,22 +77,22 @@ def cost_of(part: Part, shapes: Sequence[Shape], output: Shape) -> Cost:
         )
     if op in ("Conv2D", "Conv3D"):
         work = values * math.prod(shapes[1][:-1])
-        return Cost(10 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
+        return Cost(15 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
     if op == "Conv2DBackpropInput":
         work = math.prod(shapes[2]) * math.prod(shapes[1][:-1])
-        return Cost(10 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
+        return Cost(15 * _STEP + work * _CONV + values * _VALUE, _NODE + work * _DENSE)
     if op == "DepthwiseConv2dNative":
         work = values * math.prod(shapes[1][:2])
-        return Cost(10 * _STEP + work * _CONV_BY_CHANNEL, _NODE + work / 8e9)
+        return Cost(15 * _STEP + work * _CONV_BY_CHANNEL, _NODE + work / 8e9)
     if op == "Einsum":
         letters: dict[int, int] = {}
         for term, shape in zip(part.attributes["equation"].partition(b"->")[0].split(b","), shapes, strict=True):
             letters.update(zip(term, shape, strict=True))
         work = math.prod(letters.values())
-        return Cost(10 * _STEP + work * _MATRIX, 3 * _NODE + work * _DENSE)
+        return Cost(15 * _STEP + work * _MATRIX, 3 * _NODE + work * _DENSE)
     if op in ("MaxPool", "AvgPool"):
         work = values * math.prod(part.attributes["ksize"])
-        return Cost(10 * _STEP + work * _VALUE, _NODE + work * _FUSED)
+        return Cost(15 * _STEP + work * _VALUE, _NODE + work * _FUSED)
     if op in _VIEWS:
         return Cost(_STEP, _NODE / 4)
     moved = values if op in _RESIZING or not shapes else max(values, math.prod(shapes[0]))

@@ -148,6 +148,8 @@ class ClusterStep:
         # Whether OpenVINO was the faster: by the magnitude of the work, and for shapes with a program of their own.
         self._won: dict[int | _Shapes, bool] = {}
         self._contest: int | _Shapes | None = None  # what has yet to be measured
+        # Magnitudes at which the program for any sizes was the faster, but not clearly: one for certain sizes may be.
+        self._undecided: set[int] = set()
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
         self._last: tuple[list[Array], int | None] = ([], 0)
@@ -199,8 +201,12 @@ class ClusterStep:
             if perf_counter() - began > _RACE_S:
                 break
         self._won[contest] = fastest[0] < _CLEARLY * fastest[1]
-        if isinstance(contest, _Shapes) and not self._won[contest]:
-            self._drop_own(contest)
+        if isinstance(contest, _Shapes):
+            if not self._won[contest]:
+                self._drop_own(contest)
+        elif fastest[0] < fastest[1] and not self._won[contest] and not self._stays_open:
+            self._won[contest] = True  # as yet
+            self._undecided.add(contest)
         if not any(list(self._won.values())) and not any(shapes.own for shapes in list(self._known.values())):
             self._steady = None
             self.programs.clear()
@@ -370,8 +376,16 @@ class ClusterStep:
             self.programs.pop(known, None)
             self.programs.pop((known, "sample"), None)
             known.own = None
-        known.alone = True
         self._won.pop(known, None)
+        self._leave_alone(known)
+
+    def _leave_alone(self, known: _Shapes) -> None:
+        """Makes no program for certain shapes any more."""
+        known.alone = True
+        magnitude = math.frexp(known.cost.interpreter)[1] if known.cost is not None else 0
+        if magnitude in self._undecided:
+            self._undecided.discard(magnitude)
+            self._won[magnitude] = False
 
     def _count(self, known: _Shapes, arrays: Sequence[Array], weights: Sequence[Array], *, new: bool) -> None:
         """Takes note of a run on certain shapes, and has a program for these compiled where it is due."""
@@ -393,8 +407,8 @@ class ClusterStep:
         room = min(_MAX_OWN, _MAX_OWN_BYTES // max(nbytes, 1))
         for other in list(self._known.values()):
             room -= 2 if isinstance(other.own, Batch) else other.own is not None
-        known.alone = self._stays_open or room < 1 or not (self.eager or self._gains(cost))
-        if known.alone:
+        if self._stays_open or room < 1 or not (self.eager or self._gains(cost)):
+            self._leave_alone(known)
             return
         whole = self.programs[known] = self._of_sizes(arrays, weights)
         batch = self._as_samples(whole, arrays, weights, cost) if room > 1 else None
