@@ -163,7 +163,7 @@ def _many(cases: Sequence[Case], results: Results) -> Any:
         _at_ends(axes, lines)
         axes.set_xticks(NUMBERS, [str(n) for n in NUMBERS])
         axes.minorticks_off()
-        axes.set_title(title)
+        axes.set_title(title, pad=12)  # above the names at the lines' ends
         axes.set_xlabel("models")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     return drawing
