@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from engines.openvino.running import clusters
+from engines.openvino.running import clusters, compare
 
 import graphrack as gr
 from graphrack.engines.openvino.frontend import convert
@@ -88,3 +88,21 @@ def test_an_activation_that_is_fetched_and_goes_on_is_not_transposed_back(tmp_pa
     transposes = [op for op in convert(program, [4], {}).get_ordered_ops() if op.get_type_name() == "Transpose"]
     # One before, and one for each result; those of filters are of constants.
     assert len([op for op in transposes if op.input_value(0).get_node().get_type_name() != "Constant"]) == 4
+
+
+@pytest.mark.parametrize("shapes", [False, True], ids=["any sizes", "known sizes"])
+@pytest.mark.parametrize("computed", [False, True], ids=["filters of a run", "filters that are computed"])
+@pytest.mark.parametrize("factor", [2.0, -1.0, "each channel", "after a bias"])
+def test_factors_of_one_convolution_are_not_those_of_another_with_the_same_filters(
+    factor: Any, computed: bool, shapes: bool
+) -> None:
+    scales = RNG.normal(size=6).astype("f") if isinstance(factor, str) else np.float32(factor)
+
+    def build(x: Any, y: Any, filters: Any) -> Any:
+        filters = tf.tanh(filters) if computed else filters
+        a, b = (tf.nn.depthwise_conv2d(v, filters, [1, 1, 1, 1], "VALID") for v in (x, y))
+        return (a + 1.0 if factor == "after a bias" else a) * scales - tf.nn.relu(b)
+
+    x, y = (RNG.normal(size=(2, 9, 8, 3)).astype("f") for _ in range(2))
+    model = compare(build, x, y, RNG.normal(size=(3, 3, 3, 2)).astype("f"), shapes=shapes)
+    assert "compiled" in [cluster.state() for cluster in clusters(model)]

@@ -4,6 +4,9 @@ It fuses what is computed from a reduction's result, value by value, into the re
 constant with a value for each row or column, it takes the wrong ones. A reduction whose result is an output of the
 model too is not fused with what follows.
 
+A depthwise convolution's product with a constant is made a product of its filters, those of every convolution that
+takes the same ones, unless they are constants. Here, too, an output of the model is left as it is.
+
 A transposed convolution with a filter of 1 × 1 at stride 1 never ends, once it has run on an input of another size.
 It is a convolution with the filter's channels swapped.
 
@@ -37,6 +40,7 @@ AXES = "_axes"
 _REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod", "BiasAddGrad"))
 _PRODUCTS = frozenset(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"))
 _EXPONENTIALS = frozenset(("Exp", "Softmax"))
+_DEPTHWISE = "DepthwiseConv2dNative"
 # These may be merged into a reduction first.
 _RESHAPED = frozenset(("Reshape", "Squeeze", "ExpandDims"))
 
@@ -95,7 +99,7 @@ def _to_keep_apart(
     weights: Collection[str],
     shapes: Mapping[Source, Shape],
 ) -> set[str]:
-    """The reductions that would be fused with operands of several values."""
+    """The reductions that would be fused with operands of several values, and filters' convolutions with factors."""
     fixed = {Source(name, 0) for name in (*constants, *weights)}
     following: dict[Source, list[Part]] = {}
     for part in parts:
@@ -103,7 +107,13 @@ def _to_keep_apart(
             fixed.add(Source(part.name, 0))
         for source in part.inputs:
             following.setdefault(source, []).append(part)
-    found = set()
+    found = {
+        part.name
+        for part in parts
+        if part.op == _DEPTHWISE
+        and part.inputs[1] not in fixed
+        and sum(other.op == _DEPTHWISE for other in following[part.inputs[1]]) > 1
+    }
     for part in parts:
         if part.op not in _REDUCTIONS or Source(part.name, 0) in fixed:
             continue
