@@ -239,7 +239,7 @@ def made_for(model: gr.Model) -> list[set[Any]]:
 
 
 def test_a_model_that_trains_on_few_sizes_gets_programs_for_these_alone(training: Path) -> None:
-    model, judge = gr.load(training), gr.load(training, engine="numpy")
+    model, judge = (gr.load(training, engine=engine) for engine in ("auto", "numpy"))
     for batch in (512, 300):
         model.warmup({"x": normal(batch, 256)}, "loss")
         train(model, judge, batch, batch)
@@ -252,7 +252,7 @@ def test_a_model_that_trains_on_few_sizes_gets_programs_for_these_alone(training
 
 
 def test_a_model_that_trains_on_many_sizes_gets_one_for_any(training: Path) -> None:
-    model, judge = gr.load(training), gr.load(training, engine="numpy")
+    model, judge = (gr.load(training, engine=engine) for engine in ("auto", "numpy"))
     end = time.monotonic() + 60
     while not any(False in found for found in made_for(model)) and time.monotonic() < end:
         train(model, judge, 512, 300, 400, 450)
