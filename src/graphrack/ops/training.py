@@ -33,13 +33,13 @@ _PIECE = 1 << 14  # … of that many, whose arrays stay in the processor's cache
 class _Made:
     """A function of attributes, with the signature of the one that it calls."""
 
-    def __init__(self, make: Callable[..., Update], kernel: Callable[[Update], Kernel]):
+    def __init__(self, make: Callable[..., Update], kernel: Callable[[Update, Any], Kernel]):
         self.__doc__, self.__code__ = make.__doc__, make.__code__
         self.__kwdefaults__ = make.__kwdefaults__
         self._make, self._kernel = make, kernel
 
     def __call__(self, **attributes: Any) -> Kernel:
-        return self._kernel(self._make(**attributes))
+        return self._kernel(self._make(**attributes), (self._make, *sorted(attributes.items())))
 
 
 def applies(
@@ -56,10 +56,10 @@ def applies(
     references = tuple(range(len(states)))
 
     def decorate(make: Callable[..., Update]) -> Callable[..., Update]:
-        for wanted, prefix, wrap in ((True, "Apply", _dense), (sparse, "SparseApply", _sparse)):
+        for wanted, prefix, wrap in ((True, "Apply", Dense), (sparse, "SparseApply", _sparse)):
             if not wanted:
                 continue
-            made = _Made(make, lambda update, wrap=wrap: wrap(update, states, others))  # type: ignore[misc]
+            made = _Made(make, lambda update, like, wrap=wrap: wrap(update, states, others, like))  # type: ignore[misc]
             if by_reference:
                 specialized(prefix + name, state=True, writes=True, ref_inputs=references, ref_output=True)(made)
                 REGISTRY[prefix + name].module = make.__module__
@@ -84,30 +84,47 @@ def _check(values: list[Any], states: list[str], inputs: Sequence[Any], scalars:
             raise ValueError(f"{name} must be a scalar, found shape {list(inputs[i].shape)}")
 
 
-def _dense(update: Update, states: list[str], others: list[str]) -> Kernel:
-    count, place = len(states), others.index("grad")
-    scalars = [(i, name) for i, name in enumerate(others) if i != place]
+class Dense:
+    """A kernel that applies an optimizer to a variable as a whole.
 
-    def kernel(state: RunState, *inputs: Any) -> Handle:
+    Attributes:
+        update: what it computes.
+        like: the same for optimizers that do the same.
+        states: how many variables it takes, and gives new values.
+        place: which of the inputs after these is the gradient.
+    """
+
+    __slots__ = ("_others", "_scalars", "_states", "like", "place", "states", "update")
+
+    def __init__(self, update: Update, states: list[str], others: list[str], like: Any):
+        self.update = update
+        self.like = like
+        self.states = len(states)
+        self.place = others.index("grad")
+        self._states = states
+        self._scalars = [(i, name) for i, name in enumerate(others) if i != self.place]
+
+    def __call__(self, state: RunState, *inputs: Any) -> Handle:
+        """Changes the variables; gives the first one's handle."""
+        count, place = self.states, self.place
         handles = inputs[:count]
         values = [state.read(handle) for handle in handles]
         given = [value if value.__class__ is np.ndarray else np.asarray(value) for value in inputs[count:]]
         shape, grad = values[0].shape, given[place]
         for value in (*values[1:], grad):
             if value.shape != shape:
-                _check(values, states, given, scalars)
+                _check(values, self._states, given, self._scalars)
                 raise ValueError(f"var and grad must have the same shape, found {list(shape)} and {list(grad.shape)}")
         for value in given:
             if value.ndim and value is not grad:
-                _check(values, states, given, scalars)
+                _check(values, self._states, given, self._scalars)
         if not shape:
             values, given[place] = [value.reshape(1) for value in values], grad.reshape(1)
+        update = self.update
         results = update(*values, *given) if values[0].size < _BIG else _in_pieces(update, values, given, place)
         for handle, result in zip(handles, results, strict=True):
             state.write(handle, result if shape else result.reshape(()))
         return handles[0]  # type: ignore[no-any-return]
-
-    return kernel
 
 
 def _in_pieces(update: Update, values: list[Any], inputs: list[Any], place: int) -> tuple[Array, ...]:
@@ -122,7 +139,7 @@ def _in_pieces(update: Update, values: list[Any], inputs: list[Any], place: int)
     return tuple(whole.reshape(value.shape) for whole, value in zip(out, values, strict=True))
 
 
-def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
+def _sparse(update: Update, states: list[str], others: list[str], like: Any) -> Kernel:
     count, place = len(states), others.index("grad")
     scalars = [(i + (i > place), name) for i, name in enumerate(others) if i != place]  # indices come after grad
 

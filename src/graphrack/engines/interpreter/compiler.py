@@ -24,6 +24,7 @@ from graphrack.engines.interpreter.nodes import NodeCompiler
 from graphrack.engines.interpreter.often import often
 from graphrack.engines.interpreter.order import Cluster, Item, Sections, ordered
 from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read
+from graphrack.engines.interpreter.reads import LatestReads
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
 from graphrack.errors import GraphError, UnsupportedOp
 from graphrack.formats.protos.graph_pb2 import NodeDef
@@ -227,9 +228,12 @@ class _Compiler(NodeCompiler):
         """A cluster as one step; its nodes' own steps are kept for what OpenVINO can't run."""
         assert self.clusters is not None
         outer, self.steps = self.steps, []
+        # What its nodes read is read only where OpenVINO doesn't run it.
+        latest, self.latest = self.latest, LatestReads(self.constants)
         for node in cluster.nodes:
             self.node(node)
         inner, self.steps = self.steps, outer
+        self.latest = latest
         if not inner:
             return  # everything in it came out as constants
         own = {node.name for node in cluster.nodes}

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphrack.engines.interpreter.control_flow import run_step
+from graphrack.engines.interpreter.optimizers import updates_together
 from graphrack.engines.interpreter.plan import Place
-from graphrack.engines.interpreter.steps import Frame, Step, number
+from graphrack.engines.interpreter.steps import Frame, Fused, Step, number
 from graphrack.formats.dtypes import DOUBLE, FLOAT, VARIANT, DType
 from graphrack.formats.protos.graph_pb2 import NodeDef
 
@@ -41,24 +42,6 @@ _LARGEST = 1 << 13
 """Elements of a matrix whose gates are computed at once: of larger ones, the pass over Tanh's part costs more."""
 
 
-class Fused(NamedTuple):
-    """A step that stands for others.
-
-    Attributes:
-        step: does what they do.
-        at: the position of that one of them in whose place it is.
-        instead: the positions of all of them.
-        inputs: the slots that it takes.
-        outputs: the slots that it fills.
-    """
-
-    step: Step
-    at: int
-    instead: Sequence[int]
-    inputs: Sequence[int]
-    outputs: Sequence[int]
-
-
 class Fusing:
     """Finds what may be fused among the steps of one plan."""
 
@@ -69,10 +52,11 @@ class Fusing:
         """The steps with fused ones among them; None in the places of those that others stand for."""
         places, result = self._compiler.places, list[Step | None](steps)
         ops = {place.op for step in steps if (place := places.get(step)) is not None}
-        if ops.isdisjoint(("Split", "TensorListReserve")):
-            return result
-        one = _Steps(self._compiler, steps, self._takers)
-        for found in (*_gates(one), *_list_sums(one)):
+        found_all = [*updates_together(self._compiler, steps)]
+        if not ops.isdisjoint(("Split", "TensorListReserve")):
+            one = _Steps(self._compiler, steps, self._takers)
+            found_all += [*_gates(one), *_list_sums(one)]
+        for found in found_all:
             for position in found.instead:
                 result[position] = None
             result[found.at] = found.step

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,24 @@ Frame = list[Any]
 Step = Callable[[Frame], None]
 
 STATE_SLOT = 0
+
+
+class Fused(NamedTuple):
+    """A step that stands for others.
+
+    Attributes:
+        step: does what they do.
+        at: the position of that one of them in whose place it is.
+        instead: the positions of all of them.
+        inputs: the slots that it takes.
+        outputs: the slots that it fills.
+    """
+
+    step: Step
+    at: int
+    instead: Sequence[int]
+    inputs: Sequence[int]
+    outputs: Sequence[int]
 
 
 class Dead:
