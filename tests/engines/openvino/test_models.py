@@ -313,8 +313,8 @@ def test_a_forked_process_leaves_everything_to_the_interpreter(paths: list[Path]
     script = f"""
 import logging, os, warnings
 import numpy as np, graphrack as gr
-from graphrack.engines.openvino import step
-step._RACED_S = 0.0
+from graphrack.engines.openvino import race
+race.LEAST_S = 0.0
 log = []
 logging.getLogger("graphrack").addHandler(logging.Handler())
 logging.getLogger("graphrack").handlers[0].emit = log.append

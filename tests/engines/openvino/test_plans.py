@@ -14,6 +14,7 @@ from engines.openvino.running import clusters, states
 from tf_models import session
 
 import graphrack as gr
+from graphrack.engines.openvino.compiled import ClusterProgram
 
 RNG = np.random.default_rng(1)
 
@@ -144,7 +145,17 @@ def test_placeholders_of_unknown_rank_and_empty_batches(tmp_path: Path) -> None:
     assert states(model) == ["compiled"]
 
 
-def test_auto_counts_what_shapes_cost_that_change_from_run_to_run(tmp_path: Path) -> None:
+def test_auto_counts_what_shapes_cost_that_change_from_run_to_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[Any] = []
+    run = ClusterProgram.run
+
+    def noted(*given: Any) -> Any:
+        results.append(run(*given))
+        return results[-1]
+
+    monkeypatch.setattr(ClusterProgram, "run", noted)
     graph = tf.Graph()
     with graph.as_default():
         y = tf.placeholder(tf.float32, [None, None, None, 16], name="x")
@@ -159,9 +170,9 @@ def test_auto_counts_what_shapes_cost_that_change_from_run_to_run(tmp_path: Path
     assert [cluster.state for cluster in plan.clusters] == ["compiled"]
 
     def by_openvino(data: np.ndarray[Any, Any]) -> bool:
-        result, expected = model.run("y", {"x": data}), judge.run("y", {"x": data})
-        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
-        return not np.array_equal(result, expected)
+        results.clear()
+        np.testing.assert_allclose(model.run("y", {"x": data}), judge.run("y", {"x": data}), rtol=1e-4, atol=1e-4)
+        return any(result is not None for result in results)
 
     assert [by_openvino(data) for data in (small, small)] == [True, True]
     assert [by_openvino(data) for data in (other, small, other)] == [False, False, False]

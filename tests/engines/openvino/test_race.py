@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 from engines.openvino.running import clusters, states
 
 import graphrack as gr
-from graphrack.engines.openvino import step
+from graphrack.engines.openvino import race, step
 
 RNG = np.random.default_rng(4)
 LEFT = "left to the interpreter, which is as fast"
@@ -25,7 +25,7 @@ def normal(*shape: int) -> Any:
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch, as_estimated: None) -> None:
-    monkeypatch.setattr(step, "_RACED_S", 10.0)
+    monkeypatch.setattr(race, "LEAST_S", 10.0)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_cluster_that_rests_looks_again_when_its_input_has_another_shape(folde
     assert states(model) == [LEFT]
     model.warmup({"x": many}, "y")
     assert clusters(model)[0].programs or states(model) == [LEFT]
-    assert clusters(model)[0]._won  # it was measured
+    assert clusters(model)[0]._race._won  # it was measured
     for data in (one, many, one):
         np.testing.assert_allclose(model.run("y", {"x": data}), judge.run("y", {"x": data}), rtol=1e-4, atol=1e-5)
 
@@ -148,7 +148,7 @@ def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measu
         time.sleep(0.0 if own_is_faster and not any_sizes else 0.185)
         return run(program, *arguments)
 
-    monkeypatch.setattr(step, "_CLEARLY", 0.85)
+    monkeypatch.setattr(race, "_CLEARLY", 0.85)
     monkeypatch.setattr(step.ClusterProgram, "run", by_little)
     monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slowed(step.ClusterStep._by_interpreter, 0.2))
     model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
@@ -156,7 +156,7 @@ def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measu
     model.run("y", {"x": data})
     (cluster,) = clusters(model)
     end = time.monotonic() + 60
-    while not [key for key in cluster._won if not isinstance(key, int)] and time.monotonic() < end:
+    while not [key for key in cluster._race._won if not isinstance(key, int)] and time.monotonic() < end:
         model.run("y", {"x": data})
         if states(model) == [LEFT]:
             break

@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 from engines.openvino.running import clusters, states
 
 import graphrack as gr
-from graphrack.engines.openvino import step
+from graphrack.engines.openvino import race, step
 
 RNG = np.random.default_rng(8)
 SIZES = [40, 56, 72]
@@ -114,7 +114,7 @@ def test_large_weights_are_not_held_twice(network: Callable[[str], gr.Model], mo
 def test_a_size_for_which_the_interpreter_is_the_faster_is_left_to_it(
     network: Callable[[str], gr.Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "_RACED_S", 10.0)
+    monkeypatch.setattr(race, "LEAST_S", 10.0)
     run = step.ClusterProgram.run
 
     def slow(program: Any, *arguments: Any) -> Any:
@@ -179,7 +179,7 @@ def test_what_openvino_fails_on_for_certain_sizes_it_runs_for_any(
 def test_threads_that_run_other_sizes_of_one_model_get_their_own_results(
     network: Callable[[str], gr.Model], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step, "_RACED_S", 10.0)
+    monkeypatch.setattr(race, "LEAST_S", 10.0)
     monkeypatch.setattr(step, "_MAX_SHAPES", 5)  # all that is known is forgotten now and then
     model, judge = network(engine), network("numpy")
     arrays = [normal(1, size, size, 16) for size in (8, 9, 10, 24, 25, 40)]

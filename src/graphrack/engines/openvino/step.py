@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import is_
-from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from graphrack.engines.interpreter.steps import Frame, Step
-from graphrack.engines.openvino import background
+from graphrack.engines.openvino import background, race
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.nans import finite
 from graphrack.engines.openvino.pitfalls import marked, may_hold_attention
+from graphrack.engines.openvino.race import Race
 from graphrack.engines.openvino.samples import Batch, are_apart, batch_size
 from graphrack.engines.openvino.shapes import Misfit
 
@@ -29,12 +29,6 @@ _MAX_WEIGHTS = 256
 # model will most likely run it again.
 _HOPE = 0.05
 
-# What the interpreter is thought to run in less is also measured, both ways, once it is compiled: of small clusters
-# calls are most, which an estimate may miss by a factor of two or more. So many times, for as long as that at most.
-_RACED_S, _ROUNDS, _RACE_S = 0.005, 5, 0.02
-# Run again and again, as it is measured, OpenVINO looks better than between other steps, whose memory and code it has
-# to get into the caches anew: a recurrent cell by a tenth.
-_CLEARLY = 0.85
 # What runs on the same shapes again and again gets a program for these alone, which is faster by up to a quarter (a
 # recurrent cell), by a tenth (MobileNet), or by all that it takes to get ready for other shapes. It gets one when so
 # many runs could have gained what pays for compiling it, and where its weights, all such programs' together, are few.
@@ -145,11 +139,7 @@ class ClusterStep:
         self._missing: ClusterProgram | None = None
         self._declined: set[tuple[Any, ...]] = set()  # shapes and sizes for which the interpreter is as fast
         self._rest, self._next_rest, self._resting_on = 0, 1, (self._inputs[0][0] if inputs else -1, ())
-        # Whether OpenVINO was the faster: by the magnitude of the work, and for shapes with a program of their own.
-        self._won: dict[int | _Shapes, bool] = {}
-        self._contest: int | _Shapes | None = None  # what has yet to be measured
-        # Magnitudes at which the program for any sizes was the faster, but not clearly: one for certain sizes may be.
-        self._undecided: set[int] = set()
+        self._race = Race()
         self._gain = 0.0
         self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
         self._last: tuple[list[Array], int | None] = ([], 0)
@@ -166,8 +156,8 @@ class ClusterStep:
                 return
             self._rest, self._next_rest = 0, 1
         if self._by_openvino(frame):
-            if self._contest is not None:
-                self._race(frame)
+            if self._race.pending is not None:
+                self._hold_race(frame)
             return
         self._by_interpreter(frame)
         missing, self._missing = self._missing, None
@@ -185,29 +175,17 @@ class ClusterStep:
     def _by_interpreter(self, frame: Frame) -> None:
         self.inner(frame)
 
-    def _race(self, frame: Frame) -> None:
+    def _hold_race(self, frame: Frame) -> None:
         """Finds out who is the faster, and leaves runs of that magnitude, or on these shapes, to it."""
-        contest, self._contest = self._contest, None
-        if contest is None:  # another thread is at it
-            return
-        self._won[contest] = True
-        ways: tuple[Callable[[Frame], Any], ...] = (self._by_openvino, self._by_interpreter)
-        fastest, began = [math.inf, math.inf], perf_counter()
-        for _ in range(_ROUNDS):
-            for i, way in enumerate(ways):
-                start = perf_counter()
-                way(frame)
-                fastest[i] = min(fastest[i], perf_counter() - start)
-            if perf_counter() - began > _RACE_S:
-                break
-        self._won[contest] = fastest[0] < _CLEARLY * fastest[1]
-        if isinstance(contest, _Shapes):
-            if not self._won[contest]:
-                self._drop_own(contest)
-        elif fastest[0] < fastest[1] and not self._won[contest] and not self._stays_open:
-            self._won[contest] = True  # as yet
-            self._undecided.add(contest)
-        if not any(list(self._won.values())) and not any(shapes.own for shapes in list(self._known.values())):
+        of_any = isinstance(self._race.pending, int)
+        contest = self._race.hold(
+            lambda: self._by_openvino(frame),
+            lambda: self._by_interpreter(frame),
+            may_wait=of_any and not self._stays_open,
+        )
+        if isinstance(contest, _Shapes) and not self._race.is_won(contest):
+            self._drop_own(contest)
+        if self._race.is_lost() and not any(shapes.own for shapes in list(self._known.values())):
             self._steady = None
             self.programs.clear()
 
@@ -266,7 +244,7 @@ class ClusterStep:
                 self._drop_own(known)
             own = None
         contest = math.frexp(cost.interpreter)[1] if own is None else known
-        won = self._won.get(contest, True)
+        won = self._race.is_won(contest)
         if not self.eager and not (won and (own is not None or self._pays(cost, new))):
             if new and not known.alone and self._gains(cost):  # they may come again and again between others
                 self._count(known, arrays, weights, new=new)
@@ -290,9 +268,9 @@ class ClusterStep:
         else:
             self._next_rest = 1
             contest = math.frexp(cost.interpreter)[1] if own is None else known
-            measured = contest in self._won or self.eager or (new and own is None)
-            if not measured and cost.interpreter < _RACED_S:
-                self._contest = contest
+            measured = self._race.is_held(contest) or self.eager or (new and own is None)
+            if not measured and cost.interpreter < race.LEAST_S:
+                self._race.pending = contest
             elif program is not None and (own or known.alone) and not inference.brought and not self.fluid:
                 self._steady = [a.shape for a in arrays], weights, program, known
         return results
@@ -376,16 +354,14 @@ class ClusterStep:
             self.programs.pop(known, None)
             self.programs.pop((known, "sample"), None)
             known.own = None
-        self._won.pop(known, None)
+        self._race.forget(known)
         self._leave_alone(known)
 
     def _leave_alone(self, known: _Shapes) -> None:
         """Makes no program for certain shapes any more."""
         known.alone = True
-        magnitude = math.frexp(known.cost.interpreter)[1] if known.cost is not None else 0
-        if magnitude in self._undecided:
-            self._undecided.discard(magnitude)
-            self._won[magnitude] = False
+        if known.cost is not None:
+            self._race.decide(math.frexp(known.cost.interpreter)[1])
 
     def _count(self, known: _Shapes, arrays: Sequence[Array], weights: Sequence[Array], *, new: bool) -> None:
         """Takes note of a run on certain shapes, and has a program for these compiled where it is due."""
@@ -487,7 +463,7 @@ class ClusterStep:
             return "not run yet"
         if self.cost is None:
             return "left to the interpreter: OpenVINO isn't given values of these shapes"
-        if not self._gains(self.cost) or (self._won and not any(self._won.values())):
+        if not self._gains(self.cost) or self._race.is_lost():
             return "left to the interpreter, which is as fast"
         return "to be compiled when it has run more often"
 

@@ -1,0 +1,84 @@
+"""Who is the faster at a cluster that takes little time, OpenVINO or the interpreter: both run it, and are timed.
+
+Of small clusters calls are most, which an estimate may miss by a factor of two or more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from time import perf_counter
+from typing import Any
+
+LEAST_S = 0.005
+"""What the interpreter is thought to take longer for isn't measured."""
+
+# So many times each, for as long as that at most.
+_ROUNDS, _RACE_S = 5, 0.02
+# Run again and again, as it is measured, OpenVINO looks better than between other steps, whose memory and code it has
+# to get into the caches anew: a recurrent cell by a tenth.
+_CLEARLY = 0.85
+
+
+class Race:
+    """Whether OpenVINO was the faster, by contests: magnitudes of the work, and shapes with a program of their own.
+
+    Attributes:
+        pending: the contest that has yet to be held.
+        undecided: magnitudes at which OpenVINO's program for any sizes was the faster, but not clearly: one for certain
+            sizes may be.
+    """
+
+    __slots__ = ("_won", "pending", "undecided")
+
+    def __init__(self) -> None:
+        self._won: dict[Hashable, bool] = {}
+        self.pending: Hashable | None = None
+        self.undecided: set[Hashable] = set()
+
+    def is_held(self, contest: Hashable) -> bool:
+        """Whether it has been measured."""
+        return contest in self._won
+
+    def is_won(self, contest: Hashable) -> bool:
+        """Whether OpenVINO was the faster, as far as is known."""
+        return self._won.get(contest, True)
+
+    def is_lost(self) -> bool:
+        """Whether there were contests, and OpenVINO has won none."""
+        return bool(self._won) and not any(list(self._won.values()))
+
+    def hold(self, openvino: Callable[[], Any], interpreter: Callable[[], Any], *, may_wait: bool) -> Hashable | None:
+        """Measures what is pending; gives it, None where there is nothing.
+
+        Attributes:
+            may_wait: whether it is left undecided where OpenVINO isn't clearly the faster.
+        """
+        contest, self.pending = self.pending, None
+        if contest is None:  # another thread is at it
+            return None
+        self._won[contest] = True
+        fastest, began = [math.inf, math.inf], perf_counter()
+        for _ in range(_ROUNDS):
+            for i, way in enumerate((openvino, interpreter)):
+                start = perf_counter()
+                way()
+                fastest[i] = min(fastest[i], perf_counter() - start)
+            if perf_counter() - began > _RACE_S:
+                break
+        clearly = fastest[0] < _CLEARLY * fastest[1]
+        if not clearly and may_wait and fastest[0] < fastest[1]:
+            self.undecided.add(contest)
+        else:
+            self._won[contest] = clearly
+        return contest
+
+    def decide(self, contest: Hashable) -> None:
+        """Has what is undecided be lost."""
+        if contest in self.undecided:
+            self.undecided.discard(contest)
+            self._won[contest] = False
+
+    def forget(self, contest: Hashable) -> None:
+        """Has it measured again."""
+        self._won.pop(contest, None)
