@@ -58,7 +58,9 @@ def test_narrow_images_have_float_moments(dtype: Any, is_training: bool) -> None
         arguments = {"x": numbers((2, 3, 4, 5), dtype), **statistics(5), "is_training": is_training}
         # Inference: TensorFlow leaves the reserve spaces of narrow images unset.
         skipped = () if is_training else (3, 4)
-        given = [i for i in range(6 if op.endswith("V3") else 5) if i not in skipped]
+        # The third reserve space is a scalar or empty, depending on whether the processor computes in float16.
+        last = op.endswith("V3") and dtype is not np.float16
+        given = [i for i in range(6 if last else 5) if i not in skipped]
         check_both_formats(op, ("x",), **arguments, outputs=given, refused=False)
 
 

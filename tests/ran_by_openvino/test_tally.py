@@ -31,8 +31,8 @@ def dtypes(op: str) -> set[str]:
 
 def test_every_op_that_openvino_is_given_ran_in_it_over_its_dtypes() -> None:
     ran = {(op, dtype) for key in TALLY.ops for op, *found in [key.split(" ")] for dtype in found[:1]}
-    # An Identity is no node of a cluster, but another name of what it is given.
-    missing = {(op, dtype) for op in RULES if op != "Identity" for dtype in dtypes(op)} - ran
+    # An Identity is no node of a cluster, but another name of what it is given; a ShapeN is a Shape for each output.
+    missing = {(op, dtype) for op in RULES.keys() - {"Identity", "ShapeN"} for dtype in dtypes(op)} - ran
     assert not missing, f"not run by OpenVINO in any test: {sorted(missing)}"
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow.compat.v1 as tf
 
 import graphrack as gr
+from graphrack.engines.openvino.compiled import ClusterProgram
 from graphrack.engines.openvino.step import ClusterStep
 
 Build = Callable[..., Any]
@@ -20,6 +22,20 @@ def clusters(model: gr.Model) -> list[ClusterStep]:
     """Those of the model's plans, and of the functions that they call."""
     plans = [call.plan for call in model._instance.graph.kept.values() if hasattr(call, "plan")]
     return [step for plan in plans for one in (plan, *plan.bodies()) for step, _ in one.clusters()]
+
+
+def noted_runs(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """A list that gets, for each run of a program from now on, whether OpenVINO ran it."""
+    found: list[bool] = []
+    run = ClusterProgram.run
+
+    def noted(*given: Any) -> Any:
+        results = run(*given)
+        found.append(results is not None)
+        return results
+
+    monkeypatch.setattr(ClusterProgram, "run", noted)
+    return found
 
 
 def states(model: gr.Model) -> list[str]:
