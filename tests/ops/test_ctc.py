@@ -184,6 +184,27 @@ def test_the_gradient_is_that_of_the_loss() -> None:
         assert (sides[0] - sides[1]) / 2e-5 == pytest.approx(gradient[place], abs=1e-6)
 
 
+@given(st.integers(0, 1 << 30), st.sampled_from([0.5, 3, 40, 200]), st.booleans(), st.booleans())
+def test_the_loss_is_the_same_where_nobody_takes_the_gradient(
+    seed: int, scale: float, merge: bool, repeats: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    steps, batch = int(rng.integers(1, 12)), int(rng.integers(1, 4))
+    counts = rng.integers(1, 5, batch)
+    given = (
+        logits(seed, steps, batch, 3 if repeats else 9, np.float64) * scale,
+        np.array([[b, i] for b, count in enumerate(counts) for i in range(count)], np.int64),
+        rng.integers(0, 2 if repeats else 8, counts.sum()).astype(np.int32),
+        rng.integers(0, steps + 1, batch).astype(np.int32),
+    )
+    options = {"ctc_merge_repeated": merge, "ignore_longer_outputs_than_inputs": True}
+    with np.errstate(all="ignore"):
+        expected, _ = CTCLoss(*given, **options)
+        alone, gradient = CTCLoss(*given, **options, used_outputs=(0,))
+    np.testing.assert_allclose(alone, expected, rtol=1e-9, atol=1e-9)
+    assert not gradient.any()
+
+
 # ---- Edit distance ----
 
 

@@ -7,7 +7,7 @@ Alex Graves, "Supervised Sequence Labelling with Recurrent Neural Networks" (201
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,8 +77,12 @@ def _loss(
     collapse: bool,
     merge: bool,
     ignore_longer: bool,
+    used: Sequence[int],
 ) -> tuple[Array, Array]:
-    """The negative log likelihoods `[batch]` and their gradients by the inputs; the last class is the blank."""
+    """The negative log likelihoods `[batch]` and, where it is used, their gradient by the inputs.
+
+    The last class is the blank.
+    """
     lengths = np.array(checked_lengths(inputs, sequence_length), np.int64)
     _, batch, classes = inputs.shape
     if not batch or not classes:
@@ -93,13 +97,13 @@ def _loss(
             "ignore_longer_outputs_than_inputs=True gives such items a loss of 0"
         )
     loss, gradient = np.zeros(batch, inputs.dtype), np.zeros(inputs.shape, inputs.dtype)
-    used = np.flatnonzero((lengths > 0) & (asked <= lengths))
-    if used.size:
-        found = _forward_backward(
-            inputs[: lengths.max(), used].astype(np.float64), lengths[used], [targets[b] for b in used], merge
-        )
-        loss[used] = found[0]
-        gradient[: lengths.max(), used] = found[1]
+    able = np.flatnonzero((lengths > 0) & (asked <= lengths))
+    if able.size:
+        ways = _Ways(inputs[: lengths.max(), able].astype(np.float64), lengths[able], [targets[b] for b in able], merge)
+        if _GRADIENT in used:
+            loss[able], gradient[: lengths.max(), able] = ways.there_and_back()
+        else:
+            loss[able] = ways.there()
     return loss, gradient
 
 
@@ -107,73 +111,104 @@ _LARGEST = 600.0
 """Numbers whose exponential, and that of their negative, are far from both ends of float64."""
 
 
-def _forward_backward(logits: Array, lengths: Array, targets: list[list[int]], merge: bool) -> tuple[Array, Array]:
-    """The losses and gradients of items that all have a step and at most as many labels as steps.
+_GRADIENT = 1
+"""Its number among the outputs."""
 
-    All items go through time together, each with its target padded to the longest: a blank before every label and
-    one after the last, which makes `2 * labels + 1` states. The way back is the way there of what is turned round,
-    so that both are gone at once.
+
+class _Ways:
+    """The ways of going through time that give the targets, of items that have a step and at most as many labels.
+
+    All items go together, each with its target padded to the longest: a blank before every label and one after the
+    last, which makes `2 * labels + 1` states. The way back is the way there of what is turned round, so that both are
+    gone at once.
     """
-    steps, batch, classes = logits.shape
-    blank = classes - 1
-    sizes = np.array([2 * len(target) + 1 for target in targets])
-    states = int(sizes.max())
-    wanted = np.full((batch, states), blank)
-    for b, target in enumerate(targets):
-        wanted[b, 1 : sizes[b] : 2] = target
-    state, step, item = np.arange(states), np.arange(steps)[:, None], np.arange(batch)[:, None]
-    # Where each step's states are in what is turned round, and those of that in this.
-    turned = np.maximum(sizes[:, None] - 1 - state, 0)
-    there = np.maximum(lengths - 1 - step, 0)[:, :, None], item, turned
-    exists = state < sizes[:, None]
-    both = np.concatenate((wanted, wanted[item, turned]))
-    is_label = both != blank
-    may_skip = np.zeros(both.shape, bool)  # to a label from the one before, over the blank between them
-    may_skip[:, 2:] = is_label[:, 2:] & ~((both[:, 2:] == both[:, :-2]) & merge)
-    may_stay = ~is_label | merge
 
-    scores = logits - logits.max(axis=2, keepdims=True)
-    scores -= np.log(np.exp(scores).sum(axis=2, keepdims=True))
-    at = np.arange(0, scores.size, classes).reshape(steps, batch, 1) + wanted
-    emitted = scores.take(at)
-    # Every way has the product of these probabilities at least, and there are at most 3 ** steps ways.
-    least = np.where(exists, emitted, 0.0).min(axis=2).sum(axis=0).min()
-    emitted = np.where(exists, emitted, -np.inf)
-    valid = exists & (step < lengths)[:, :, None]
-    if least > 1.1 * steps - _LARGEST:
-        emitted = np.exp(emitted)
-        ways = _products(emitted, emitted[there] * exists, may_stay, may_skip)
-        through = ways[:, :batch] * ways[:, batch:][there]
-        through = np.divide(through, emitted, np.zeros_like(through), where=valid)
-        total = through[0].sum(axis=1)
-        possible = total > 0
-        likelihood = np.log(total, np.full(batch, -np.inf), where=possible)
-        shares = through / np.where(possible, total, 1.0)[:, None]
-    else:
-        mirrored = np.where(exists, emitted[there], -np.inf)
-        ways = _logarithms(np.concatenate((emitted, mirrored), axis=1), may_stay, may_skip)
-        through = np.where(valid, ways[:, :batch] + ways[:, batch:][there] - emitted, -np.inf)
-        likelihood = np.logaddexp.reduce(through[0], axis=1)
-        shares = np.exp(through - np.where(np.isfinite(likelihood), likelihood, np.inf)[:, None])
-    gradient = np.exp(scores)
-    gradient -= np.bincount(at.reshape(-1), shares.reshape(-1), gradient.size).reshape(gradient.shape)
-    gradient[step >= lengths] = 0
-    return -likelihood, gradient
+    def __init__(self, logits: Array, lengths: Array, targets: list[list[int]], merge: bool):
+        steps, batch, classes = logits.shape
+        blank = classes - 1
+        self.lengths = lengths
+        self.sizes = sizes = np.array([2 * len(target) + 1 for target in targets])
+        states = int(sizes.max())
+        self.wanted = np.full((batch, states), blank)
+        for b, target in enumerate(targets):
+            self.wanted[b, 1 : sizes[b] : 2] = target
+        self.state, self.step = np.arange(states), np.arange(steps)[:, None]
+        self.item = np.arange(batch)[:, None]
+        self.exists = self.state < sizes[:, None]
+        self.blank, self.merge = blank, merge
+        self.scores = logits - logits.max(axis=2, keepdims=True)
+        self.scores -= np.log(np.exp(self.scores).sum(axis=2, keepdims=True))
+        self.at = np.arange(0, self.scores.size, classes).reshape(steps, batch, 1) + self.wanted
+        emitted = self.scores.take(self.at)
+        # Every way has the product of these probabilities at least, and there are at most 3 ** steps ways.
+        least = np.where(self.exists, emitted, 0.0).min(axis=2).sum(axis=0).min()
+        self.in_range = bool(least > 1.1 * steps - _LARGEST)
+        emitted = np.where(self.exists, emitted, -np.inf)
+        self.emitted = np.exp(emitted) if self.in_range else emitted
+
+    def _may(self, wanted: Array) -> tuple[Array, Array]:
+        """Whether each state may follow on itself, and on the one before the last."""
+        is_label = wanted != self.blank
+        may_skip = np.zeros(wanted.shape, bool)  # to a label from the one before, over the blank between them
+        may_skip[:, 2:] = is_label[:, 2:] & ~((wanted[:, 2:] == wanted[:, :-2]) & self.merge)
+        return ~is_label | self.merge, may_skip
+
+    def there(self) -> Array:
+        """The losses."""
+        along = _products if self.in_range else _logarithms
+        ways = along(self.emitted, *self._may(self.wanted))
+        item = self.item[:, 0]
+        ends = ways[self.lengths - 1, item]
+        last, other = ends[item, self.sizes - 1], ends[item, np.maximum(self.sizes - 2, 0)]
+        if self.in_range:
+            total = last + np.where(self.sizes > 1, other, 0.0)
+            likelihood: Array = np.log(total, np.full(total.shape, -np.inf), where=total > 0)
+        else:
+            likelihood = np.logaddexp(last, np.where(self.sizes > 1, other, -np.inf))
+        return -likelihood
+
+    def there_and_back(self) -> tuple[Array, Array]:
+        """The losses and their gradients."""
+        emitted, batch = self.emitted, len(self.lengths)
+        # Where each step's states are in what is turned round, and those of that in this.
+        turned = np.maximum(self.sizes[:, None] - 1 - self.state, 0)
+        there = np.maximum(self.lengths - 1 - self.step, 0)[:, :, None], self.item, turned
+        may = self._may(np.concatenate((self.wanted, self.wanted[self.item, turned])))
+        valid = self.exists & (self.step < self.lengths)[:, :, None]
+        if self.in_range:
+            ways = _products(np.concatenate((emitted, emitted[there] * self.exists), axis=1), *may)
+            through = ways[:, :batch] * ways[:, batch:][there]
+            through = np.divide(through, emitted, np.zeros_like(through), where=valid)
+            total = through[0].sum(axis=1)
+            possible = total > 0
+            likelihood = np.log(total, np.full(batch, -np.inf), where=possible)
+            shares = through / np.where(possible, total, 1.0)[:, None]
+        else:
+            mirrored = np.where(self.exists, emitted[there], -np.inf)
+            ways = _logarithms(np.concatenate((emitted, mirrored), axis=1), *may)
+            through = np.where(valid, ways[:, :batch] + ways[:, batch:][there] - emitted, -np.inf)
+            likelihood = np.logaddexp.reduce(through[0], axis=1)
+            shares = np.exp(through - np.where(np.isfinite(likelihood), likelihood, np.inf)[:, None])
+        gradient = np.exp(self.scores)
+        taken = np.bincount(self.at.reshape(-1), shares.reshape(-1), gradient.size)
+        gradient -= taken.reshape(gradient.shape)
+        gradient[self.step >= self.lengths] = 0
+        return -likelihood, gradient
 
 
-def _products(there: Array, back: Array, may_stay: Array, may_skip: Array) -> Array:
-    """The probability of being in each state at each step, over all ways to it: `[steps, 2 * items, states]`.
+def _products(given: Array, may_stay: Array, may_skip: Array) -> Array:
+    """The probability of being in each state at each step, over all ways to it: `[steps, items, states]`.
 
     Each step's states are one vector, in which two that nothing is ever in stand before each item's first.
 
     Attributes:
-        there, back: the probability of each step's output in each state, of all items: `[steps, items, states]`.
-        may_stay, may_skip: whether a state may follow on itself, and on the one before the last.
+        given: the probability of each step's output in each state.
+        may_stay, may_skip: whether a state may follow on itself, and on the one before the last: `[items, states]`.
     """
-    steps, items, states = there.shape
-    width = 2 * items * (states + 2)
-    emitted = np.zeros((steps, 2 * items, states + 2))
-    emitted[:, :items, 2:], emitted[:, items:, 2:] = there, back
+    steps, items, states = given.shape
+    width = items * (states + 2)
+    emitted = np.zeros((steps, items, states + 2))
+    emitted[:, :, 2:] = given
     found = np.zeros(emitted.shape)
     found[0, :, 2:4] = emitted[0, :, 2:4]
     skips, stays = np.zeros((2, *emitted.shape[1:]))
@@ -214,6 +249,7 @@ def CTCLoss(
     preprocess_collapse_repeated: bool = False,
     ctc_merge_repeated: bool = True,
     ignore_longer_outputs_than_inputs: bool = False,
+    used_outputs: Sequence[int] = (0, _GRADIENT),
 ) -> tuple[Array, Array]:
     return _loss(
         inputs,
@@ -223,6 +259,7 @@ def CTCLoss(
         preprocess_collapse_repeated,
         ctc_merge_repeated,
         ignore_longer_outputs_than_inputs,
+        used_outputs,
     )
 
 
@@ -236,6 +273,7 @@ def CTCLossV2(
     preprocess_collapse_repeated: bool = False,
     ctc_merge_repeated: bool = True,
     ignore_longer_outputs_than_inputs: bool = False,
+    used_outputs: Sequence[int] = (0, _GRADIENT),
 ) -> tuple[Array, Array]:
     """As CTCLoss, but class 0 is the blank."""
     if inputs.ndim == 3 and labels_values.size and labels_values.min() < 1:
@@ -248,6 +286,7 @@ def CTCLossV2(
         preprocess_collapse_repeated,
         ctc_merge_repeated,
         ignore_longer_outputs_than_inputs,
+        used_outputs,
     )
     return loss, np.roll(gradient, 1, axis=-1)
 

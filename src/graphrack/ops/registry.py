@@ -13,8 +13,9 @@ spelled and defaulted as in TensorFlow's op definition. Two ways to register, si
 An attribute that the function doesn't declare is not passed (type attributes mostly: arrays carry
 their dtypes). Attributes arrive decoded: strings as `bytes`, types as `DType`, shapes as tuples with
 `None` for unknown sizes (`None` for unknown rank), tensors as arrays, lists as lists.
-Three keyword names are not attributes but facts about the node: `node_name` (its name), `input_count`
-(how many data inputs it has) and `output_count`, where the op's outputs depend on its attributes.
+Four keyword names are not attributes but facts about the node: `node_name` (its name), `input_count`
+(how many data inputs it has), `output_count`, where the op's outputs depend on its attributes, and
+`used_outputs`: the numbers of those that anything takes, all of them where that isn't known.
 
 What flows between ops: NumPy arrays or NumPy scalars (an array of rank 0 may be either); strings are
 always object arrays of `bytes`, of rank 0 too; resources are `Handle`s. Kernels never write into
@@ -38,7 +39,7 @@ _T = TypeVar("_T")
 MANY = -1
 """For `outputs=`: as many as attributes say; the kernel returns a list or tuple."""
 
-FACTS = ("node_name", "input_count", "output_count")
+FACTS = ("node_name", "input_count", "output_count", "used_outputs")
 
 
 _PLAIN_KINDS = {bool: "bool", int: "int", float: "float", bytes: "string"}
@@ -129,7 +130,12 @@ class Op:
             return self.function() if self.binds else self.function
         arguments: dict[str, Any] = {}
         for keyword in self.keywords:
-            if keyword in attributes:
+            if keyword == "node_name":
+                arguments[keyword] = node_name
+            elif keyword in FACTS:
+                if keyword in facts:
+                    arguments[keyword] = facts[keyword]
+            elif keyword in attributes:
                 arguments[keyword] = value = attributes[keyword]
                 kind = type(self.defaults.get(keyword))
                 if kind in _PLAIN_KINDS and type(value) is not kind:
@@ -137,8 +143,6 @@ class Op:
                         f"node {node_name!r} ({self.name}) has the attribute {keyword}={value!r:.60}; a value of kind "
                         f"{_PLAIN_KINDS[kind]} was expected; the graph is damaged"
                     )
-            elif keyword in FACTS:
-                arguments[keyword] = node_name if keyword == "node_name" else facts[keyword]
             elif keyword not in self.defaults:
                 raise GraphError(
                     f"node {node_name!r} ({self.name}) lacks its attribute {keyword!r}: found "

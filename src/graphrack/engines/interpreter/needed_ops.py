@@ -66,11 +66,14 @@ def ops_of(
     return found, calls
 
 
-def bound(op: Op, node: NodeDef, input_count: int, index: GraphIndex, site: str) -> Kernel:
+def bound(
+    op: Op, node: NodeDef, input_count: int, index: GraphIndex, site: str, used_outputs: Sequence[int] = ()
+) -> Kernel:
     """A node's kernel, bound to its attributes.
 
     Attributes:
         site: what the names of nodes that keep something begin with.
+        used_outputs: those that anything takes.
 
     Raises:
         GraphError: it lacks attributes, or they don't fit its op.
@@ -78,7 +81,7 @@ def bound(op: Op, node: NodeDef, input_count: int, index: GraphIndex, site: str)
     if not op.keywords:
         return op.bind(site + node.name, {}, {})
     attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
-    facts: dict[str, Any] = {"input_count": input_count}
+    facts: dict[str, Any] = {"input_count": input_count, "used_outputs": used_outputs}
     if "output_count" in op.keywords:
         facts["output_count"] = index.output_count(node)
     try:

@@ -275,7 +275,7 @@ class NodeCompiler(Slots):
 
     def bind(self, op: Op, node: NodeDef, input_count: int) -> registry.Kernel:
         """The node's kernel, bound to its attributes."""
-        return bound(op, node, input_count, self.index, self.site)
+        return bound(op, node, input_count, self.index, self.site, self.used_outputs(node))
 
     def fold(self, op: Op, node: NodeDef, kernel: registry.Kernel, slots: Sequence[int]) -> bool:
         """Computes a node now whose inputs are all known; not where it fails, so that the run tells."""
