@@ -68,7 +68,9 @@ def tensor_arrays_unrolled_by_hand() -> Graph:
         return t + 1, state, written.write(t, state[: t + 1])
 
     start = tf.zeros_like(x[:, 0])
-    _, last, written = tf.while_loop(lambda t, *_: t < steps, body, [0, start, given], swap_memory=True)
+    # With more than one iteration at a time, TensorFlow now and then fails in the gradient, or gives another one.
+    loop = {"swap_memory": True, "parallel_iterations": 1}
+    _, last, written = tf.while_loop(lambda t, *_: t < steps, body, [0, start, given], **loop)
     together = written.concat()
     parts = tf.TensorArray(tf.float32, size=2, infer_shape=False).split(last, tf.stack([1, tf.shape(last)[0] - 1]))
     loss = tf.reduce_sum(together**2) + 3 * tf.reduce_sum(parts.read(1))
