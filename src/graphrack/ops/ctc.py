@@ -288,7 +288,7 @@ def CTCLossV2(
         ignore_longer_outputs_than_inputs,
         used_outputs,
     )
-    return loss, np.roll(gradient, 1, axis=-1)
+    return loss, np.roll(gradient, 1, axis=-1) if _GRADIENT in used_outputs else gradient
 
 
 # ---- Edit distance ----

@@ -56,10 +56,13 @@ def applies(
     references = tuple(range(len(states)))
 
     def decorate(make: Callable[..., Update]) -> Callable[..., Update]:
-        for wanted, prefix, wrap in ((True, "Apply", Dense), (sparse, "SparseApply", _sparse)):
-            if not wanted:
-                continue
-            made = _Made(make, lambda update, like, wrap=wrap: wrap(update, states, others, like))  # type: ignore[misc]
+        kernels: dict[str, Callable[[Update, Any], Kernel]] = {
+            "Apply": lambda update, like: Dense(update, states, others, like),
+        }
+        if sparse:
+            kernels["SparseApply"] = lambda update, _: _sparse(update, states, others)
+        for prefix, kernel in kernels.items():
+            made = _Made(make, kernel)
             if by_reference:
                 specialized(prefix + name, state=True, writes=True, ref_inputs=references, ref_output=True)(made)
                 REGISTRY[prefix + name].module = make.__module__
@@ -94,7 +97,7 @@ class Dense:
         place: which of the inputs after these is the gradient.
     """
 
-    __slots__ = ("_others", "_scalars", "_states", "like", "place", "states", "update")
+    __slots__ = ("_scalars", "_states", "like", "place", "states", "update")
 
     def __init__(self, update: Update, states: list[str], others: list[str], like: Any):
         self.update = update
@@ -139,7 +142,7 @@ def _in_pieces(update: Update, values: list[Any], inputs: list[Any], place: int)
     return tuple(whole.reshape(value.shape) for whole, value in zip(out, values, strict=True))
 
 
-def _sparse(update: Update, states: list[str], others: list[str], like: Any) -> Kernel:
+def _sparse(update: Update, states: list[str], others: list[str]) -> Kernel:
     count, place = len(states), others.index("grad")
     scalars = [(i + (i > place), name) for i, name in enumerate(others) if i != place]  # indices come after grad
 

@@ -9,6 +9,8 @@ of nothing else, which is added to what other iterations gave; one step adds it 
 
     AddN(sums, TensorListSetItem(TensorListReserve(shape, count), index, value))
 
+What an optimizer does to several variables is fused by `optimizers.py`.
+
 Only the plain steps of a plan are fused (`memory.py` tells which these are): large values are computed node by node,
 and what the fused step doesn't take is left to the steps that it stands for.
 """

@@ -46,9 +46,10 @@ class LatestReads:
         """Notes that a node changes variables: those that it is known to change, or else any.
 
         Attributes:
+            kernel: its kernel, as its op has it.
             slots: those of its inputs.
         """
-        count = 1 if op in _ASSIGNS else getattr(kernel, "states", 0)  # an optimizer's
+        count = 1 if op in _ASSIGNS else _states(op, kernel)
         keys = [self._key(slot) for slot in slots[:count]]
         if not keys or None in keys:
             self._slots.clear()
@@ -59,3 +60,12 @@ class LatestReads:
     def clear(self) -> None:
         """Notes that any variable may have been changed."""
         self._slots.clear()
+
+
+def _states(op: str, kernel: Any) -> int:
+    """How many variables an optimizer takes; 0 of all else."""
+    if "Apply" not in op:
+        return 0
+    from graphrack.ops.training import Dense
+
+    return kernel.states if isinstance(kernel, Dense) else 0
