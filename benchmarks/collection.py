@@ -5,8 +5,8 @@
     python -m benchmarks.collection --engine numpy      only that engine
 
 TensorFlow builds, saves and runs each graph (`tests/endtoend`); graphrack opens what it saved. Both run in one
-process, in turn: a block of runs each, several rounds. The fastest run counts, for both, so that what else the
-machine does meanwhile counts for neither. Results are compared first.
+process, in turn: a block of runs each, round by round until no side gets faster. The fastest run counts, for both, so
+that what else the machine does meanwhile counts for neither. Results are compared first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "README.md"
 TITLE = "## The end-to-end collection"
 BLOCK_SECONDS = 0.05
-ROUNDS = 5
+# A machine that others use is slow for seconds: rounds go on until some in a row have shown no side faster by that share.
+STEADY_ROUNDS, STEADY = 4, 0.02
+MOST_ROUNDS = 40
 # Of one block: training that goes on for long ends where numbers overflow.
 MOST_RUNS = 100
 # Threads of BLAS and of TensorFlow go on spinning for a while when their work is done.
@@ -61,7 +63,9 @@ def in_turn(sides: dict[str, Callable[[], Any]], restart: Callable[[str], None])
         run()
         counts[name] = min(MOST_RUNS, max(1, int(BLOCK_SECONDS / (time.perf_counter() - start))))
     best = dict.fromkeys(sides, float("inf"))
-    for _ in range(ROUNDS):
+    steady = 0
+    for _ in range(MOST_ROUNDS):
+        before = dict(best)
         for name, run in sides.items():
             restart(name)
             time.sleep(PAUSE_SECONDS)
@@ -69,6 +73,9 @@ def in_turn(sides: dict[str, Callable[[], Any]], restart: Callable[[str], None])
                 start = time.perf_counter()
                 run()
                 best[name] = min(best[name], time.perf_counter() - start)
+        steady = steady + 1 if all(best[name] > (1 - STEADY) * before[name] for name in sides) else 0
+        if steady == STEADY_ROUNDS:
+            break
     return best
 
 
