@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "README.md"
 TITLE = "## The end-to-end collection"
 BLOCK_SECONDS = 0.05
-# A machine that others use is slow for seconds: rounds go on until some in a row have shown no side faster by that share.
+# A machine that others use is slow for seconds: rounds go on until so many in a row show no side faster by that share.
 STEADY_ROUNDS, STEADY = 4, 0.02
 MOST_ROUNDS = 40
 # Of one block: training that goes on for long ends where numbers overflow.

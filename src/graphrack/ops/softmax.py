@@ -56,13 +56,14 @@ def LogSoftmax(*, T: DType) -> Kernel:
 
 
 def _cross_entropy(features: Array, labels: Array) -> tuple[Array, Array]:
-    try:
-        features, labels = np.broadcast_arrays(features, labels)
-    except ValueError:
-        raise ValueError(
-            "SoftmaxCrossEntropyWithLogits needs logits and labels that broadcast, "
-            f"found {features.shape} and {labels.shape}"
-        ) from None
+    if features.shape != labels.shape:
+        try:
+            features, labels = np.broadcast_arrays(features, labels)
+        except ValueError:
+            raise ValueError(
+                "SoftmaxCrossEntropyWithLogits needs logits and labels that broadcast, "
+                f"found {features.shape} and {labels.shape}"
+            ) from None
     if features.ndim != 2:
         raise ValueError(
             "SoftmaxCrossEntropyWithLogits needs logits and labels that broadcast to rank 2, "
