@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks import page
+
 ROOT = Path(__file__).parents[1]
-PAGE = Path(__file__).parent / "README.md"
-TITLE = "## The end-to-end collection"
 BLOCK_SECONDS = 0.05
 # A machine that others use is slow for seconds: rounds go on until so many in a row show no side faster by that share.
 STEADY_ROUNDS, STEADY = 4, 0.02
@@ -130,8 +130,8 @@ def summary(rows: Sequence[Row], engines: Sequence[str]) -> str:
     """What the page says: how many are how slow, and those slower than TensorFlow."""
     lines = [
         "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) by both in turn in one "
-        "process; the fastest run counts. `python -m benchmarks.collection` writes this section. "
-        f"Of {len(rows)} rows:",
+        "process; the fastest run counts. `python -m benchmarks.collection` writes this section. Measured "
+        f"{page.conditions()}. Of {len(rows)} rows:",
         "",
     ]
     for engine in engines:
@@ -147,14 +147,14 @@ def summary(rows: Sequence[Row], engines: Sequence[str]) -> str:
 
 def write(text: str) -> None:
     """Puts the section into the page, in place of the one that is there."""
-    page = PAGE.read_text()
-    section = f"{TITLE}\n\n{text}\n"
-    found = re.search(rf"^{TITLE}$.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    whole = page.PAGE.read_text()
+    section = f"{page.COLLECTION}\n\n{text}\n"
+    found = re.search(rf"^{page.COLLECTION}$.*?(?=^## |\Z)", whole, re.MULTILINE | re.DOTALL)
     if found is not None:
-        page = f"{page[: found.start()]}{section}\n{page[found.end() :]}"
+        whole = f"{whole[: found.start()]}{section}\n{whole[found.end() :]}"
     else:
-        page = f"{page.rstrip()}\n\n{section}"
-    PAGE.write_text(f"{page.rstrip()}\n")
+        whole = f"{whole.rstrip()}\n\n{section}"
+    page.PAGE.write_text(f"{whole.rstrip()}\n")
 
 
 def main() -> None:

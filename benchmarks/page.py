@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.cases import CASES, Case, Figure
-from benchmarks.collection import TITLE as COLLECTION
 from benchmarks.measuring import Measured
 
 PAGE = Path(__file__).parent / "README.md"
+COLLECTION = "## The end-to-end collection"
 _VERSIONS = ("graphrack", "numpy", "tensorflow-cpu", "openvino", "onnxruntime", "tf2onnx")
 
 _INTRODUCTION = """# Benchmarks
