@@ -6,7 +6,8 @@
 
 TensorFlow builds, saves and runs each graph (`tests/endtoend`); graphrack opens what it saved. Both run in one
 process, in turn: a block of runs each, round by round until no side gets faster. The fastest run counts, for both, so
-that what else the machine does meanwhile counts for neither. Results are compared first.
+that what else the machine does meanwhile counts for neither. Graphs that take much longer than TensorFlow are measured
+once more in the end, on all sides. Results are compared first.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ BLOCK_SECONDS = 0.05
 # A machine that others use is slow for seconds: rounds go on until so many in a row show no side faster by that share.
 STEADY_ROUNDS, STEADY = 4, 0.02
 MOST_ROUNDS = 40
+# How many times TensorFlow's time a side takes that has the row measured once more.
+DOUBTFUL = 1.3
 # Of one block: training that goes on for long ends where numbers overflow.
 MOST_RUNS = 100
 # Threads of BLAS and of TensorFlow go on spinning for a while when their work is done.
@@ -115,6 +118,17 @@ def measured(name: str, style: str, engines: Sequence[str]) -> Iterator[Row]:
                 yield Row(f"{name} {style} {what}", times.pop("TensorFlow"), times)
 
 
+def measured_again(rows: Sequence[Row], engines: Sequence[str]) -> list[Row]:
+    """The rows; of graphs that take much longer than TensorFlow, with each side's fastest run of two measurements."""
+    found = {row.name: row for row in rows}
+    for name, style in sorted({(*row.name.split()[:2],) for row in rows if row.worst > DOUBTFUL}):
+        for row in measured(name, style, engines):
+            before = found[row.name]
+            ours = {engine: min(seconds, before.ours[engine]) for engine, seconds in row.ours.items()}
+            found[row.name] = Row(row.name, min(row.tensorflow, before.tensorflow), ours)
+    return list(found.values())
+
+
 def table(rows: Sequence[Row], engines: Sequence[str]) -> str:
     """The rows, slowest beside TensorFlow first."""
     lines = [f"| graph | TensorFlow (ms) | {' | '.join(f'{e} (ms)' for e in engines)} | times TensorFlow's |"]
@@ -130,7 +144,8 @@ def summary(rows: Sequence[Row], engines: Sequence[str]) -> str:
     """What the page says: how many are how slow, and those slower than TensorFlow."""
     lines = [
         "Every graph of `tests/endtoend`, saved by TensorFlow, run and trained (one step) by both in turn in one "
-        "process; the fastest run counts. `python -m benchmarks.collection` writes this section. Measured "
+        "process; the fastest run counts, of two measurements where the first took more than "
+        f"{DOUBTFUL} times TensorFlow's time. `python -m benchmarks.collection` writes this section. Measured "
         f"{page.conditions()}. Of {len(rows)} rows:",
         "",
     ]
@@ -175,8 +190,8 @@ def main() -> None:
         for row in measured(name, style, engines):
             print(f"{row.worst:6.2f}  {row.name}", flush=True)
             rows.append(row)
-    text = table(rows, engines)
-    print(text)
+    rows = measured_again(rows, engines)
+    print(table(rows, engines))
     if not arguments.words and not arguments.engine:
         write(summary(rows, engines))
 
