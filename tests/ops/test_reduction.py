@@ -77,6 +77,18 @@ def test_nan_and_infinity_agree(op: str, dtype: Any) -> None:
                 reduce(op, x, np.array(axis, np.int32), keep_dims=False)
 
 
+@pytest.mark.parametrize("op", ["Sum", "Mean", "EuclideanNorm"])
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nan_and_infinity_agree_among_many(op: str, dtype: Any) -> None:
+    """Only what a special value is summed with becomes one."""
+    x = np.ones((1100, 64), dtype)
+    for row, value in enumerate(special(dtype)):
+        x[17 * row, row] = value
+    x[30, 20], x[40, 20] = np.inf, -np.inf
+    for axis in ([0], [1], [0, 1]):
+        reduce(op, x, np.array(axis, np.int32), keep_dims=True)
+
+
 @pytest.mark.parametrize("op", ["Sum", "Mean", "Prod", "Max", "Min", "EuclideanNorm"])
 @pytest.mark.parametrize("dtype", INTS)
 def test_integers_wrap_and_round_as_tensorflow_does(op: str, dtype: Any) -> None:
@@ -93,7 +105,7 @@ def test_integers_wrap_and_round_as_tensorflow_does(op: str, dtype: Any) -> None
 
 @pytest.mark.parametrize("axes", [[0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]])
 @pytest.mark.parametrize("op", ["Sum", "Mean"])
-@pytest.mark.parametrize("shape", [(1000, 17, 3), (3, 5000, 4), (2, 3, 20000), (60, 300, 2)])
+@pytest.mark.parametrize("shape", [(1000, 17, 3), (3, 5000, 4), (2, 3, 20000), (60, 300, 2), (40, 2100, 20)])
 def test_float_sums_are_as_accurate_as_tensorflows(op: str, axes: list[int], shape: tuple[int, ...]) -> None:
     from graphrack.formats.dtypes import FLOAT
     from graphrack.ops import registry

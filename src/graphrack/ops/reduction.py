@@ -13,6 +13,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from graphrack.formats.dtypes import INT64, DType
 from graphrack.ops._arguments import axis_of, scalar
 from graphrack.ops.arithmetic import truncate_divide
+from graphrack.ops.blas import dot, matmul
 from graphrack.ops.precision import widened
 from graphrack.ops.registry import Kernel, Prepared, specialized
 from graphrack.ops.runtime import Array
@@ -33,16 +34,20 @@ def _axes(reduction_indices: Array) -> tuple[int, ...]:
 
 
 _FEW = 1024
-"""Elements of which the product with ones takes a half to a seventh of the time of NumPy's sum."""
+"""Elements of which the product with ones takes a half to a seventh of the time of NumPy's sum, and is as exact."""
 
 _ONES = {np.dtype(kind): np.ones(_FEW, kind) for kind in "fd"}
+
+
+_LEAST_ROW, _LEAST_ROWS = 16, 32
+"""Numbers in a row, and rows, from which on the product with ones is the sooner way to add rows."""
 
 
 def float_sum(x: Array, axes: tuple[int, ...], keep: bool) -> Any:
     """Sums of floats; the rounding error of n summands grows with √n at most, not with n.
 
     NumPy adds pairwise along a contiguous last axis only; elsewhere it adds value after value. So axes
-    are summed one at a time here (adjacent ones as one where memory allows), in √n parts where long.
+    are summed one at a time here (adjacent ones as one where memory allows), in parts where long.
     """
     size = x.size
     ones = _ONES.get(x.dtype) if size <= _FEW and x.ndim == 2 and len(axes) == 1 and not keep else None
@@ -77,6 +82,10 @@ def _sum_along(x: Array, axis: int) -> Any:
         for i in range(2, length):
             total += x[..., i : i + 1]
         return total
+    ones, after = _ONES.get(x.dtype), math.prod(x.shape[axis + 1 :])
+    if ones is not None and (after == 1 or (after >= _LEAST_ROW and length >= _LEAST_ROWS)) and x.flags.c_contiguous:
+        shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+        return _sum_by_products(x.reshape(-1, length, after), ones).reshape(shape)
     if length < 256 or (last and x.strides[axis] == x.itemsize):
         return _add(x, axis, keepdims=True)
     parts = math.isqrt(length)
@@ -85,12 +94,35 @@ def _sum_along(x: Array, axis: int) -> Any:
     even, rest = (*before, slice(whole)), (*before, slice(whole, None))
     split = (*x.shape[:axis], parts, whole // parts, *x.shape[axis + 1 :])
     # Short rows are added many at a time, long ones one at a time.
-    short = math.prod(x.shape[axis + 1 :]) < 64
+    short = after < 64
     total = _add(x[even].reshape(split), axis if short else axis + 1)
     total = _add(total, axis, keepdims=True)
     if whole < length:
         total += _add(x[rest], axis, keepdims=True)
     return total
+
+
+def _sum_by_products(x: Array, ones: Array) -> Any:
+    """Sums along the second of three axes, by BLAS; of so many numbers at a time as there are ones."""
+    before, length, after = x.shape
+    if length > _FEW:
+        whole = length - length % _FEW
+        # All these are views: an axis that is cut in two needs no copy.
+        parts = x[:, :whole].reshape(before, whole // _FEW, _FEW, after)
+        total = _sum_by_products(_products(parts, ones).reshape(before, whole // _FEW, after), ones)
+        if whole < length:
+            total += _products(x[:, whole:], ones[: length - whole])
+        return total
+    return _products(x, ones[:length])
+
+
+def _products(x: Array, ones: Array) -> Any:
+    """Sums along the last axis but one."""
+    if x.shape[-1] > 1:
+        return matmul(ones[None], x)
+    if x.flags.c_contiguous:
+        return dot(x.reshape(-1, len(ones)), ones).reshape(*x.shape[:-2], 1, 1)
+    return matmul(x[..., 0], ones[:, None])[..., None]
 
 
 def _count(x: Array, axes: tuple[int, ...]) -> int:
