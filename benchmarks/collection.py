@@ -121,7 +121,9 @@ def measured(name: str, style: str, engines: Sequence[str]) -> Iterator[Row]:
 def measured_again(rows: Sequence[Row], engines: Sequence[str]) -> list[Row]:
     """The rows; of graphs that take much longer than TensorFlow, with each side's fastest run of two measurements."""
     found = {row.name: row for row in rows}
-    for name, style in sorted({(*row.name.split()[:2],) for row in rows if row.worst > DOUBTFUL}):
+    doubtful = {row.name.rpartition(" ")[0] for row in rows if row.worst > DOUBTFUL}
+    for graph in sorted(doubtful):
+        name, style = graph.split()
         for row in measured(name, style, engines):
             before = found[row.name]
             ours = {engine: min(seconds, before.ours[engine]) for engine, seconds in row.ours.items()}

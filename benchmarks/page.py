@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -79,7 +81,7 @@ def _verdict(figure: Figure, measured: Measured) -> tuple[str, str]:
 
 
 def conditions() -> str:
-    """The machine and the versions."""
+    """The machine, the versions, and the commit where there is one."""
     model = platform.processor()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):
@@ -88,8 +90,19 @@ def conditions() -> str:
     packages = ", ".join(f"{n} {version(n)}" for n in _VERSIONS)
     return (
         f"{datetime.date.today()} on {os.cpu_count()} cores of an {model}, {platform.system()}, "
-        f"Python {platform.python_version()}, {packages}"
+        f"Python {platform.python_version()}, {packages}{_commit()}"
     )
+
+
+def _commit() -> str:
+    """Which code was measured, where git tells."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(("git", "-C", PAGE.parents[1], *arguments), capture_output=True, text=True, check=False)
+
+    if shutil.which("git") is None or not (commit := git("rev-parse", "--short", "HEAD").stdout.strip()):
+        return ""
+    return f", commit {commit}{' with changes' if git('diff', '--quiet', 'HEAD', '--', 'src').returncode else ''}"
 
 
 def write(results: Mapping[str, Measured]) -> None:
