@@ -38,7 +38,6 @@ _FEW = 1024
 
 _ONES = {np.dtype(kind): np.ones(_FEW, kind) for kind in "fd"}
 
-
 _LEAST_ROW, _LEAST_ROWS = 16, 32
 """Numbers in a row, and rows, from which on the product with ones is the sooner way to add rows."""
 

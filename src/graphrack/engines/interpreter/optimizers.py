@@ -67,6 +67,15 @@ class _Update(NamedTuple):
         return {handle.key for handle in self.handles}
 
 
+def dense_optimizer(op: str, kernel: Any) -> Dense | None:
+    """The kernel of a node, where it applies an optimizer to variables as a whole."""
+    if "Apply" not in op:  # there needn't be any optimizers
+        return None
+    from graphrack.ops.training import Dense
+
+    return kernel if isinstance(kernel, Dense) else None
+
+
 def updates_together(compiler: NodeCompiler, steps: Sequence[Step]) -> Iterator[Fused]:
     """The steps that stand for several updates each."""
     for group in _groups(compiler, steps):
@@ -141,12 +150,8 @@ class _Together:
 def _update(compiler: NodeCompiler, step: Step, at: int) -> _Update | None:
     """What a step updates, where that is small."""
     call, place = compiler.calls.get(step), compiler.places.get(step)
-    if call is None or place is None or "Apply" not in place.op:
-        return None
-    from graphrack.ops.training import Dense
-
-    kernel: Any = call.kernel
-    if not isinstance(kernel, Dense):
+    kernel = dense_optimizer(place.op, call.kernel) if call is not None and place is not None else None
+    if call is None or place is None or kernel is None:
         return None
     inputs = call.inputs[1:]  # the run's state comes first
     constants = [compiler.constants.get(slot) for slot in inputs[: kernel.states]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from graphrack.engines.interpreter.optimizers import dense_optimizer
 from graphrack.ops.runtime import Handle
 
 _ASSIGNS = frozenset(
@@ -49,7 +50,8 @@ class LatestReads:
             kernel: its kernel, as its op has it.
             slots: those of its inputs.
         """
-        count = 1 if op in _ASSIGNS else _states(op, kernel)
+        optimizer = dense_optimizer(op, kernel)
+        count = optimizer.states if optimizer is not None else 1 if op in _ASSIGNS else 0
         keys = [self._key(slot) for slot in slots[:count]]
         if not keys or None in keys:
             self._slots.clear()
@@ -60,12 +62,3 @@ class LatestReads:
     def clear(self) -> None:
         """Notes that any variable may have been changed."""
         self._slots.clear()
-
-
-def _states(op: str, kernel: Any) -> int:
-    """How many variables an optimizer takes; 0 of all else."""
-    if "Apply" not in op:
-        return 0
-    from graphrack.ops.training import Dense
-
-    return kernel.states if isinstance(kernel, Dense) else 0
