@@ -164,18 +164,20 @@ def explain(instance: Instance, fetches: Any, feeds: Mapping[Any, Any] | None, p
         ("run", instance.engine, fetching.key(fetches), names),
         lambda: calls.compile_run(graph, instance.engine, fetches, names),
     )
-    plan = call.plan
+    plan = call.plan.now if isinstance(call.plan, Plan) else call.plan
     given = tuple(str(index.tensor(fetching.name_of(name))) for name in names)
     wanted_names = tuple(str(f) for f in flat)
     if not isinstance(plan, Plan):
         return Explanation(instance.engine.name, "TensorFlow", wanted_names, given, plan.writes)
+    was_large = plan is not call.plan
     seconds: list[float] | None = None
     total: float | None = None
     if profile:
         assert feeds is not None
         seconds = []
         plan, total = _run(instance, call, plan, feeds, seconds)
-    outside = why_not_clustered(index, flat, [index.tensor(fetching.name_of(name)) for name in names], instance.engine)
+    fed = [index.tensor(fetching.name_of(name)) for name in names]
+    outside = why_not_clustered(index, flat, fed, instance.engine, large=was_large)
     return _explained(instance.engine.name, plan, wanted_names, given, seconds, total, outside)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Union
 
 from graphrack.engines.choice import Engine
@@ -40,7 +42,8 @@ def plan_for(graph: SharedGraph, engine: Engine, fetches: Sequence[Fetch], feeds
 
         return tensorflow.compile_plan(graph, fetches, feeds)
     try:
-        return compile_plan(graph.index, fetches, feeds, engine)
+        larger = partial(_for_large, weakref.ref(graph), engine, fetches, feeds) if engine.name == "auto" else None
+        return compile_plan(graph.index, fetches, feeds, engine, larger=larger)
     except UnsupportedOp as error:
         if engine.name != "auto":
             raise
@@ -55,6 +58,18 @@ def plan_for(graph: SharedGraph, engine: Engine, fetches: Sequence[Fetch], feeds
         raise UnsupportedOp(f"{lacking} ({error})") from None
     graph.once("fallen back", lambda: _say(str(lacking)))
     return fallback
+
+
+def _for_large(
+    graph: weakref.ref[SharedGraph],
+    engine: Engine,
+    fetches: Sequence[Fetch],
+    feeds: Sequence[TensorName],
+    earlier: Plan,
+) -> Plan | None:
+    """The plan that takes an earlier one's place where values are large; None where the graph is gone."""
+    found = graph()  # plans are kept by their graph, and don't hold on to it
+    return compile_plan(found.index, fetches, feeds, engine, earlier=earlier) if found is not None else None
 
 
 def _say(why: str) -> bool:

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from engines.openvino.running import clusters, compare
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import graphrack as gr
+from graphrack.engines.openvino.compiled import ClusterProgram
 from graphrack.engines.openvino.frontend import convert
 
 RNG = np.random.default_rng(4)
@@ -106,3 +109,32 @@ def test_factors_of_one_convolution_are_not_those_of_another_with_the_same_filte
     x, y = (RNG.normal(size=(2, 9, 8, 3)).astype("f") for _ in range(2))
     model = compare(build, x, y, RNG.normal(size=(3, 3, 3, 2)).astype("f"), shapes=shapes)
     assert "compiled" in [cluster.state() for cluster in clusters(model)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_a_transpose_is_the_same_where_it_moves_axes_of_one_element(data: st.DataObject) -> None:
+    rank = data.draw(st.integers(2, 4))
+    shape = data.draw(st.tuples(*[st.sampled_from([1, 1, 2, 5])] * rank))
+    order = data.draw(st.permutations(range(rank)))
+    mask = RNG.random([shape[axis] for axis in order]) < 0.5
+
+    def build(x: Any, mask: Any) -> Any:
+        moved = tf.transpose(tf.abs(x), order)
+        return tf.sqrt(moved * tf.cast(mask, tf.float32) + 1.0), tf.transpose(moved, order)
+
+    compare(build, RNG.normal(size=shape).astype(np.float32), mask)
+
+
+def test_a_transpose_that_moves_no_value_is_not_moved_to_other_operands() -> None:
+    def build(a: Any, mask: Any) -> Any:
+        row = tf.transpose(a, [1, 0])
+        return tf.sqrt(tf.abs(a - row) + 1.0) * tf.cast(mask, tf.float32)
+
+    model = compare(build, RNG.normal(size=(7, 1)).astype(np.float32), RNG.random((7, 7)) < 0.5)
+    (cluster,) = clusters(model)
+    (own,) = (known.own for known in cluster._known.values())
+    assert isinstance(own, ClusterProgram)
+    found = [op.get_type_name() for op in convert(own, [2, 2], {}).get_ops()]
+    assert "Transpose" not in found
+    assert "Multiply" in found

@@ -11,7 +11,7 @@ the loss before the step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,13 @@ _RELEASE_EVERY = 16
 
 
 def compile_plan(
-    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: Engine = NUMPY
+    index: GraphIndex,
+    fetches: Sequence[Fetch],
+    feeds: Sequence[TensorName],
+    engine: Engine = NUMPY,
+    *,
+    larger: Callable[[Plan], Plan | None] | None = None,
+    earlier: Plan | None = None,
 ) -> Plan:
     """Compiles what `fetches` need, given that `feeds` will be given.
 
@@ -50,39 +56,59 @@ def compile_plan(
         fetches: tensors, or operations by name.
         engine: of the name `"openvino"` it gives dense regions to OpenVINO, of `"auto"` those that are worth it; of
             `"numpy"`, runs all in the interpreter.
+        larger: what makes a plan to take its place where values are large: by calling this with `earlier`.
+        earlier: the plan that it is to take the place of, which has met large values.
 
     Raises:
         UnsupportedOp: ops that graphrack lacks; every one of this plan, and the nodes that use them.
         FeedError: placeholders that the fetches need and that are not fed; every one of them.
         GraphError: the graph contradicts itself.
     """
-    functions = Functions(index.library, partial(_compile_body, engine))
+    functions = Functions(
+        index.library,
+        partial(_compile_body, engine, earlier is not None),
+        earlier.functions if earlier is not None else None,
+    )
     compiler = _Compiler(index, fetches, feeds, functions)
     functions.caller_writes = compiler.writes
-    return compiler.with_clusters(engine).plan()
+    plan = compiler.with_clusters(engine, large=earlier is not None, earlier=earlier).plan(larger)
+    functions.forget_earlier()
+    return plan
 
 
 def why_not_clustered(
-    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: Engine
+    index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], engine: Engine, *, large: bool = False
 ) -> dict[str, str]:
-    """For each node that a plan has in no cluster the reason; nothing where the engine makes no clusters."""
+    """For each node that a plan has in no cluster the reason; nothing where the engine makes no clusters.
+
+    Attributes:
+        large: whether the plan is one for large values.
+    """
     if engine.name not in ("auto", "openvino"):
         return {}
-    functions = Functions(index.library, partial(_compile_body, engine))
+    functions = Functions(index.library, partial(_compile_body, engine, large))
     compiler = _Compiler(index, fetches, feeds, functions)
     functions.caller_writes = compiler.writes
-    compiler.with_clusters(engine).plan()
+    compiler.with_clusters(engine, large=large).plan()
     if compiler.clusters is None:
-        reason = "no convolution and no product of matrices is near"
-        return dict.fromkeys(compiler.ops_in_order(), reason)
+        from graphrack.engines.openvino.planning import SMALL_SO_FAR
+
+        return dict.fromkeys(compiler.ops_in_order(), SMALL_SO_FAR)
     found = compiler.clusters.why_not
     return {name: found[name] for name in compiler.ops_in_order() if name in found}
 
 
 def _compile_body(
-    engine: Engine, index: GraphIndex, fetches: Sequence[Fetch], feeds: Sequence[TensorName], functions: Functions
+    engine: Engine,
+    large: bool,
+    index: GraphIndex,
+    fetches: Sequence[Fetch],
+    feeds: Sequence[TensorName],
+    functions: Functions,
+    earlier: Plan | None,
 ) -> Plan:
-    return _Compiler(index, fetches, feeds, functions, body=True).with_clusters(engine).plan()
+    compiler = _Compiler(index, fetches, feeds, functions, body=True)
+    return compiler.with_clusters(engine, large=large, earlier=earlier).plan()
 
 
 class _Compiler(NodeCompiler):
@@ -110,22 +136,27 @@ class _Compiler(NodeCompiler):
         self.taken: dict[Step, set[int]] = {}
         self.fusing = Fusing(self)
 
-    def with_clusters(self, engine: Engine) -> _Compiler:
-        """Has OpenVINO run what that engine gives it."""
-        from graphrack.engines.openvino.ops import HEAVY
+    def with_clusters(self, engine: Engine, *, large: bool = False, earlier: Plan | None = None) -> _Compiler:
+        """Has OpenVINO run what that engine gives it; see `compile_plan`."""
+        from graphrack.engines.openvino.ops import is_heavy, makes_passes
 
-        eager = engine.name == "openvino"
-        if eager or (engine.name == "auto" and any(node.op in HEAVY for node in self.work.order)):
+        nodes, fluid = self.work.order, self.writes or self.functions.writes or self.functions.caller_writes
+        eager, auto, large = engine.name == "openvino", engine.name == "auto", large and not fluid
+        if eager or (auto and (is_heavy(nodes) or (large and makes_passes(nodes)))):
             from graphrack.engines.openvino.planning import Clusters
 
             if not eager:
                 self.shorten()
-            fluid = self.writes or self.functions.writes or self.functions.caller_writes
-            self.clusters = Clusters(self, eager=eager, fluid=fluid, precision=engine.precision)
+            known = [step for step, _ in earlier.clusters()] if earlier is not None else []
+            self.clusters = Clusters(
+                self, eager=eager, fluid=fluid, precision=engine.precision, large=large, earlier=known
+            )
+        elif auto and not fluid and makes_passes(nodes):
+            self.functions.may_have_more_clusters = True
         return self
 
-    def plan(self) -> Plan:
-        """Compiles everything."""
+    def plan(self, larger: Callable[[Plan], Plan | None] | None = None) -> Plan:
+        """Compiles everything; see `compile_plan`."""
         if self.clusters is not None:
             self.fold_ahead()
         else:
@@ -139,6 +170,8 @@ class _Compiler(NodeCompiler):
                 self.item(item)
         fetched = {f: self.fetch(f) for f in self.fetches if not isinstance(f, str)}
         plain, thrifty, watch = self.with_releases({STATE_SLOT, *self.constants, *fetched.values()})
+        if self.clusters is not None and self.clusters.may_be_more:
+            self.functions.may_have_more_clusters = True
         return Plan(
             template=self.template,
             steps=plain,
@@ -153,7 +186,8 @@ class _Compiler(NodeCompiler):
             reads=self.reads,
             writes=self.writes,
             needs_state=self.needs_state,
-            bodies=self.functions.plans,
+            functions=self.functions,
+            larger=larger if self.functions.may_have_more_clusters else None,
             permission=outside.permission(
                 self.functions.reaching, {name: op.io for name in self.functions.reaching if (op := lookup(name))}
             ),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphrack.engines.interpreter.control_flow import CONTROL_FLOW
+from graphrack.engines.interpreter.memory import Watch
 from graphrack.engines.interpreter.plan import Fetch, Plan
 from graphrack.errors import GraphError
 from graphrack.formats.protos.graph_pb2 import FunctionDefLibrary, NameAttrList, NodeDef
@@ -60,7 +61,7 @@ FILLED_BY_FILE = frozenset(("InitializeTableFromTextFile", "InitializeTableFromT
 """Ops that fill tables from files, whose names are looked at when they run: assets are permitted."""
 
 
-CompileBody = Callable[[GraphIndex, Sequence[Fetch], Sequence[TensorName], "Functions"], Plan]
+CompileBody = Callable[[GraphIndex, Sequence[Fetch], Sequence[TensorName], "Functions", "Plan | None"], Plan]
 
 
 class _Function:
@@ -90,13 +91,19 @@ class Functions:
         caller_writes: whether the plan does that runs them.
         reaching: nodes of the plan and of these functions that reach outside of the process, by op.
         site: goes before the names of nodes whose plan is being compiled: which calls led there, where that matters.
+        watch: whether the plan, or one of a function, has met large values.
+        may_have_more_clusters: whether one of them would, for large values.
     """
 
-    def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody):
+    def __init__(self, library: FunctionDefLibrary, compile_body: CompileBody, earlier: Functions | None = None):
+        """`earlier`: those of the same plan as it was compiled before."""
         self.writes = False
         self.caller_writes = False
         self.reaching: dict[str, list[str]] = {}
         self.site = ""
+        self.watch = Watch()
+        self.may_have_more_clusters = False
+        self._earlier = earlier
         self._functions = library
         self._compile_body = compile_body
         self._made: dict[tuple[bytes, str, str, str], _Function] = {}
@@ -108,6 +115,10 @@ class Functions:
         from graphrack.graph.functions import FunctionLibrary
 
         return FunctionLibrary(self._functions)
+
+    def forget_earlier(self) -> None:
+        """Lets go of those that were compiled before."""
+        self._earlier = None
 
     def plans(self) -> list[Plan]:
         """Those of the functions, as far as they are compiled."""
@@ -215,9 +226,11 @@ class Functions:
                 feeds = [parse_tensor(name) for name in graph.inputs]
                 if arguments is not None:
                     feeds = [feeds[i] for i in arguments]
+                before = self._earlier._made.get(key) if self._earlier is not None else None
                 caller, self.site = self.site, site
                 try:
-                    return self._compile_body(GraphIndex(graph.graph_def), _fetches(graph, outputs), feeds, self)
+                    index, plan = GraphIndex(graph.graph_def), before.plan if before is not None else None
+                    return self._compile_body(index, _fetches(graph, outputs), feeds, self, plan)
                 finally:
                     self.site = caller
 

@@ -236,17 +236,28 @@ def thrifty(
     return result
 
 
-def alternate(holder: Any, plain: Sequence[Step], frugal: Sequence[Step], watch: Watch, *, again: bool) -> None:
+def alternate(
+    holder: Any,
+    plain: Sequence[Step],
+    frugal: Sequence[Step],
+    watch: Watch,
+    *,
+    again: bool,
+    whole: Watch | None = None,
+) -> None:
     """Lets a holder of steps (its `_steps`) run the thrifty ones, and the plain ones where values are small.
 
     Attributes:
         again: whether to look again after 2, 4, 8, … runs: a first run is often one on a small batch.
+        whole: is told of large values, too.
     """
     left = pause = 2
 
     def settle(frame: Frame) -> None:
         if watch.large:
             _keep_pages()
+            if whole is not None:
+                whole.large = True
         else:
             holder._steps = ordinary
 

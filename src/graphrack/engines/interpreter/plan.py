@@ -24,6 +24,7 @@ from graphrack.graph.names import TensorName
 from graphrack.ops.runtime import Handle, RunState
 
 if TYPE_CHECKING:
+    from graphrack.engines.interpreter.functions import Functions
     from graphrack.engines.openvino.step import ClusterStep
 
 Fetch = TensorName | str
@@ -34,6 +35,8 @@ _PRODUCTS = frozenset((
 ))  # fmt: skip
 """Ops that take long enough for their plans to look, now and then, at how large values are."""
 
+
+_TIMES_LARGE = 2
 
 OWNERS: set[type] = set()
 """Classes, other libraries', of what owns the memory of one array and nobody else sees."""
@@ -64,22 +67,26 @@ class Plan:
         needs_state: whether any step looks at the model's state beyond `reads`.
         reads: variables whose values are taken when a run starts.
         permission: what to tell a caller who has not permitted what some nodes do outside of the process; or "".
+        functions: what it calls.
         feeds: the fed tensors, in the order in which `run` takes their values.
     """
 
     __slots__ = (
-        "_bodies",
         "_clusters",
         "_feed_slots",
         "_fetch_slots",
         "_fetches",
         "_in_order",
+        "_instead",
+        "_larger",
         "_places",
         "_results",
         "_shared",
         "_steps",
         "_template",
+        "_times_large",
         "feeds",
+        "functions",
         "needs_state",
         "permission",
         "reads",
@@ -102,7 +109,8 @@ class Plan:
         reads: Sequence[Read],
         writes: bool,
         needs_state: bool,
-        bodies: Callable[[], Sequence[Plan]] = tuple,
+        functions: Functions,
+        larger: Callable[[Plan], Plan | None] | None = None,
         permission: str = "",
     ):
         self.feeds = tuple(feeds)
@@ -114,8 +122,12 @@ class Plan:
         self._steps: Sequence[Step] = ()
         self._places = places
         products = any(place.op in _PRODUCTS for place in places.values())
-        memory.alternate(self, steps, thrifty, watch, again=products)
-        self._bodies = bodies
+        again = products or functions.may_have_more_clusters
+        memory.alternate(self, steps, thrifty, watch, again=again, whole=functions.watch)
+        self.functions = functions
+        self._larger = larger
+        self._instead: Plan | None = None
+        self._times_large = 0
         self._clusters: tuple[Any, ...] = tuple(step for step in places if hasattr(step, "programs"))
         self._feed_slots = tuple(feed_slots)
         self._fetches = tuple(fetches)
@@ -145,6 +157,8 @@ class Plan:
             UninitializedError: variables without values are read.
             OpError: an op failed, or a fetched tensor lies in a branch that was not taken.
         """
+        if self._instead is not None:
+            return self._instead.run(feeds, values, state)
         frame: Frame = self._template.copy()
         frame[STATE_SLOT] = state
         for slot, value in zip(self._feed_slots, feeds, strict=True):
@@ -156,6 +170,8 @@ class Plan:
             raise uninitialized(r.name for r in self.reads if r.key not in values) from None
         with np.errstate(all="ignore"):
             self._go(frame)
+        if self._larger is not None and self.functions.watch.large:
+            self._make_larger()
         return [self._result(frame, slot) for slot in self._fetch_slots]
 
     def call(self, arguments: Sequence[Any], state: RunState) -> Sequence[Any]:
@@ -193,6 +209,27 @@ class Plan:
 
         return once if self._in_order else anywhere
 
+    def _make_larger(self) -> None:
+        """Has itself compiled anew for large values, when it has met them twice: who runs it once needn't wait."""
+        from graphrack.engines.openvino import background
+
+        self.functions.watch.large = False
+        self._times_large += 1
+        patience = background.patience()
+        if self._times_large < _TIMES_LARGE and patience is None:
+            return
+        make, self._larger = self._larger, None
+        made = make(self) if make is not None else None  # or another thread is at it
+        if made is not None and (self.needs_state or not made.needs_state):
+            self._instead = made
+            if patience is not None:
+                patience.made = True
+
+    @property
+    def now(self) -> Plan:
+        """What runs: itself, or what was made of it for large values."""
+        return self if self._instead is None else self._instead
+
     def _go(self, frame: Frame) -> None:
         step: Step | None = None
         try:
@@ -207,7 +244,8 @@ class Plan:
 
     def arrays(self) -> list[np.ndarray[Any, Any]]:
         """The constants that it holds."""
-        return [value for value in self._template if isinstance(value, np.ndarray)]
+        held = self._template if self._instead is None else [*self._template, *self._instead._template]
+        return [value for value in held if isinstance(value, np.ndarray)]
 
     def _each(self) -> list[Step]:
         """The steps one by one."""
@@ -225,7 +263,7 @@ class Plan:
 
     def bodies(self) -> Sequence[Plan]:
         """The plans of functions that it calls, as far as they are compiled."""
-        return self._bodies()
+        return self.functions.plans()
 
     def timed(self, note: Callable[[int, float], None]) -> Plan:
         """The same plan, which tells the number and the seconds of each step that has run."""
@@ -239,6 +277,7 @@ class Plan:
             return timed
 
         other = copy.copy(self)
+        other._larger = None
         steps = self._each()
         other._steps = tuple(timing(number, step) for number, step in enumerate(steps))
         other._places = {
@@ -249,7 +288,7 @@ class Plan:
 
     def programs(self) -> list[Any]:
         """What has been compiled for its clusters, as far as it has run (`openvino/compiled.py`)."""
-        clusters = [step for plan in (self, *self._bodies()) for step in plan._clusters]
+        clusters = [step for plan in (self.now, *self.now.bodies()) for step in plan._clusters]
         return [program for step in clusters for program in list(step.programs.values())]
 
     def _result(self, frame: Frame, slot: int | None) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 from graphrack.engines.interpreter.order import Cluster
 from graphrack.engines.interpreter.steps import Step
 from graphrack.engines.openvino.compiled import Input, Part, Source
+from graphrack.engines.openvino.interface import Interface
 from graphrack.engines.openvino.ops import DTYPES
-from graphrack.engines.openvino.step import ClusterStep, Interface
+from graphrack.engines.openvino.step import ClusterStep
 from graphrack.formats.dtypes import DType
 from graphrack.formats.op_table import defaults
 from graphrack.formats.tensor import attr_value

@@ -25,7 +25,7 @@ cluster: the interpreter runs the nodes then, see `step.py`. For NaN that arises
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -43,6 +43,17 @@ DTYPES = frozenset((FLOAT, INT32, INT64, BOOL))
 HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Conv3D", "MatMul", "BatchMatMul",
                    "BatchMatMulV2", "BatchMatMulV3", "Einsum"))  # fmt: skip
 """What can make a cluster worth its call."""
+
+_PASSES = frozenset((
+    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Cast", "Ceil", "Cos", "Div", "DivNoNan", "Elu", "Equal", "Erf", "Exp",
+    "Floor", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Greater", "GreaterEqual", "Inv", "LeakyRelu",
+    "LeakyReluGrad", "Less", "LessEqual", "Log", "Maximum", "Minimum", "Mul", "Neg", "NotEqual", "Pow", "RealDiv",
+    "Reciprocal", "Relu", "Relu6", "Relu6Grad", "ReluGrad", "Rint", "Round", "Rsqrt", "Select", "SelectV2", "Selu",
+    "Sigmoid", "SigmoidGrad", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference", "Sub",
+    "Tanh", "TanhGrad",
+))  # fmt: skip
+# The interpreter reads and writes all values once for each such node, OpenVINO once for several.
+_LEAST_PASSES = 4
 
 SHAPES = frozenset(("Shape", "ShapeN", "Size", "Rank"))
 """Ops that look at a tensor's shape alone."""
@@ -211,6 +222,17 @@ RULES: dict[str, Rule] = {
     # Gradients, which are spelled out.
     **dict.fromkeys(("ReluGrad", "Relu6Grad", "LeakyReluGrad", "TanhGrad", "SigmoidGrad", "BiasAddGrad"), Rule()),
 }
+
+
+def is_heavy(nodes: Iterable[NodeDef]) -> bool:
+    """Whether a convolution or a product of matrices is among the nodes."""
+    return any(node.op in HEAVY for node in nodes)
+
+
+def makes_passes(nodes: Iterable[NodeDef]) -> bool:
+    """Whether the nodes pass over values so often that a cluster of them pays where these are large."""
+    return sum(node.op in _PASSES and FLOAT in types(node) for node in nodes) >= _LEAST_PASSES
+
 
 _TYPE_ATTRIBUTES = ("T", "SrcT", "DstT", "Tparams", "TI", "Ta", "Tb", "Tout")
 

@@ -10,6 +10,10 @@ takes the same ones, unless they are constants. Here, too, an output of the mode
 A transposed convolution with a filter of 1 × 1 at stride 1 never ends, once it has run on an input of another size.
 It is a convolution with the filter's channels swapped.
 
+A Transpose is moved behind what is computed value by value, and other operands get one of their own then: of a matrix
+of truths it takes longer than all the rest. One that moves axes of one element alone, as where all pairs of two lists
+are compared, changes no value's place: it is a Reshape, where sizes are known.
+
 Where sizes are known when it is compiled, attention (products, a softmax between them) is made one kernel; adding to
 its result what is computed value by value, and using the sum twice, then ends the process. It doesn't while sizes are
 unknown, nor where kernels are not generated.
@@ -37,6 +41,9 @@ POINTWISE = "_pointwise"
 AXES = "_axes"
 """The attribute of a bias's gradient: the axes that it sums over."""
 
+TARGET = "_target"
+"""The attribute of a Transpose that is a Reshape: the shape of its result."""
+
 _REDUCTIONS = frozenset(("Sum", "Mean", "Max", "Min", "Prod", "BiasAddGrad"))
 _PRODUCTS = frozenset(("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "MatMul"))
 _EXPONENTIALS = frozenset(("Exp", "Softmax"))
@@ -52,13 +59,16 @@ def marked(
     constants: Mapping[str, Any],
     weights: Collection[str],
     shapes: Mapping[Source, Shape],
+    *,
+    fixed: bool,
 ) -> list[Part]:
-    """The nodes of a cluster, with `APART`, `POINTWISE` or `AXES` where these apply.
+    """The nodes of a cluster, with `APART`, `POINTWISE`, `AXES` or `TARGET` where these apply.
 
     Attributes:
         constants: by name; the axes of reductions are among them.
         weights: names of what is a constant once it is compiled.
         shapes: of all tensors, in some run.
+        fixed: whether they are those of every run.
     """
     apart = _to_keep_apart(parts, constants, weights, shapes)
 
@@ -68,6 +78,8 @@ def marked(
             found[POINTWISE] = True
         if part.op == "BiasAddGrad":
             found[AXES] = _all_but_channels(part, len(shapes[part.inputs[0]]))
+        if fixed and part.op == "Transpose" and _moves_ones(shapes[part.inputs[0]], constants[part.inputs[1].name]):
+            found[TARGET] = list(shapes[Source(part.name, 0)])
         return part._replace(attributes={**part.attributes, **found}) if found else part
 
     return [one(part) for part in parts]
@@ -86,6 +98,12 @@ def without_kernels_that_fail(model: Model) -> dict[str, str]:
 
 def _is_pointwise(part: Part, filters: Shape) -> bool:
     return filters[:2] == (1, 1) and all(stride == 1 for stride in part.attributes["strides"])
+
+
+def _moves_ones(shape: Shape, order: Any) -> bool:
+    """Whether what isn't of one element stays in order."""
+    kept = [axis for axis in np.ravel(order).tolist() if shape[axis] != 1]
+    return kept == sorted(kept)
 
 
 def _all_but_channels(part: Part, rank: int) -> list[int]:

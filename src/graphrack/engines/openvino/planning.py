@@ -9,7 +9,7 @@ from graphrack.engines.interpreter.order import Cluster, Item, Sections, enterin
 from graphrack.engines.interpreter.steps import Step
 from graphrack.engines.openvino.building import ClusterBuilder
 from graphrack.engines.openvino.clusters import Candidates, find_clusters
-from graphrack.engines.openvino.ops import FLOAT, HEAVY, RULES, types
+from graphrack.engines.openvino.ops import FLOAT, RULES, is_heavy, makes_passes, types
 from graphrack.engines.openvino.step import ClusterStep
 from graphrack.formats.dtypes import DType
 from graphrack.formats.protos.graph_pb2 import NodeDef
@@ -26,19 +26,43 @@ _ANYTHING = RULES["Identity"].types
 # Compiling takes OpenVINO up to 25 s for 4,000 nodes in a row, and up to four times as long for twice as many.
 _MOST_NODES = 10_000
 
+SMALL_SO_FAR = "no convolution and no product of matrices is near, and values haven't been large"
+"""Why what only passes over values is in no cluster."""
+
 
 class Clusters:
     """What of one plan, or of one function's body, goes to OpenVINO.
 
     Attributes:
         why_not: for each node that is in no cluster the reason.
+        may_be_more: whether there would be more of them for large values.
     """
 
-    def __init__(self, compiler: NodeCompiler, *, eager: bool, fluid: bool, precision: str):
-        """`eager`: as much as possible, at once; else what pays, when it does. `fluid`: variables change meanwhile."""
+    def __init__(
+        self,
+        compiler: NodeCompiler,
+        *,
+        eager: bool,
+        fluid: bool,
+        precision: str,
+        large: bool = False,
+        earlier: Sequence[ClusterStep] = (),
+    ):
+        """What clusters are to be.
+
+        Attributes:
+            eager: as much as possible, at once; else what pays, when it does.
+            fluid: variables change meanwhile.
+            precision: what they compute in.
+            large: values are, so that passes over them pay.
+            earlier: clusters of the same plan, with what is known of them.
+        """
+        self.may_be_more = False
         self._compiler = compiler
         self._eager = eager
         self._fluid = fluid
+        self._large = large
+        self._earlier = {one.interface.key(): one for one in earlier}
         self._precision = precision
         self._candidates = Candidates(compiler.work, compiler.fed, compiler.used, self._constant)
         self.why_not = self._candidates.why_not
@@ -88,6 +112,9 @@ class Clusters:
                 )
             elif self._is_worth(cluster):
                 found.append(cluster)
+            elif not self._large and makes_passes(cluster.nodes):
+                self.may_be_more = True
+                self.why_not.update((node.name, SMALL_SO_FAR) for node in cluster.nodes)
             else:
                 self.why_not.update((node.name, "what hangs together there is too little") for node in cluster.nodes)
         return found
@@ -109,7 +136,12 @@ class Clusters:
             fluid=self._fluid,
             precision=self._precision,
         )
-        return builder.step(cluster, value_slots, self._taken_outside(cluster), inner)
+        step = builder.step(cluster, value_slots, self._taken_outside(cluster), inner)
+        if step is not None:
+            earlier = self._earlier.get(step.interface.key())
+            if earlier is not None:
+                step.go_on_from(earlier)
+        return step
 
     def _taken_outside(self, cluster: Cluster) -> list[Tensor]:
         """Tensors of a cluster that others take, or that are fetched."""
@@ -138,7 +170,7 @@ class Clusters:
 
     def _is_worth(self, cluster: Cluster) -> bool:
         if not self._eager:
-            return any(node.op in HEAVY for node in cluster.nodes)
+            return is_heavy(cluster.nodes) or (self._large and makes_passes(cluster.nodes))
         return any(RULES[n.op].types != _ANYTHING and FLOAT in types(n) for n in cluster.nodes)
 
     def _constant(self, tensor: Tensor) -> Any:

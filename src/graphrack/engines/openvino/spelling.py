@@ -10,8 +10,8 @@ import numpy as np
 from openvino import Tensor
 
 from graphrack.engines.openvino.compiled import Part, Source
-from graphrack.engines.openvino.pitfalls import AXES, POINTWISE
-from graphrack.formats.dtypes import BOOL, FLOAT, from_numpy
+from graphrack.engines.openvino.pitfalls import AXES, POINTWISE, TARGET
+from graphrack.formats.dtypes import BOOL, FLOAT, INT32, from_numpy
 
 # A constant that is shared has to stay as long as the model; small ones are copied.
 _MIN_SHARED_BYTES = 1 << 14
@@ -32,6 +32,8 @@ def spelled(part: Part) -> list[Part]:
         return [part._replace(op=_SWAPPED[part.op], inputs=part.inputs[::-1])]
     if POINTWISE in part.attributes:
         return _pointwise(part)
+    if TARGET in part.attributes:
+        return _reshape(part)
     by_others = _BY_OTHERS.get(part.op)
     return [part] if by_others is None else by_others(part)
 
@@ -138,6 +140,14 @@ def _pointwise(part: Part) -> list[Part]:
     spelling, (_, filters, values) = _Spelling(part), part.inputs
     swapped = spelling.made("Transpose", filters, spelling.constant([0, 1, 3, 2], np.int32))
     spelling.made("Conv2D", values, swapped, last=True, **part.attributes)
+    return spelling.parts
+
+
+def _reshape(part: Part) -> list[Part]:
+    """A Transpose that leaves all values where they are."""
+    spelling = _Spelling(part)
+    shape = spelling.constant(part.attributes[TARGET], np.int32)
+    spelling.made("Reshape", part.inputs[0], shape, last=True, Tshape=INT32)
     return spelling.parts
 
 

@@ -6,15 +6,16 @@ import math
 import weakref
 from collections.abc import Mapping, Sequence
 from operator import is_
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.engines.openvino import background, race
-from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
+from graphrack.engines.openvino.compiled import ClusterProgram, Input
 from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
+from graphrack.engines.openvino.interface import Interface
 from graphrack.engines.openvino.nans import finite
 from graphrack.engines.openvino.pitfalls import marked, may_hold_attention
 from graphrack.engines.openvino.race import Race
@@ -42,24 +43,6 @@ _SAMPLE_S = 0.00025
 _LONGEST_REST = 256
 
 Array = np.ndarray[Any, Any]
-
-
-class Interface(NamedTuple):
-    """What a cluster computes: its nodes, what they take and give.
-
-    Attributes:
-        parts: its nodes.
-        constants: values that never change, by name.
-        inputs: what every run brings.
-        weights: names of variables' values.
-        outputs: tensors that others take.
-    """
-
-    parts: tuple[Part, ...]
-    constants: dict[str, Array]
-    inputs: tuple[Input, ...]
-    weights: tuple[str, ...]
-    outputs: tuple[Source, ...]
 
 
 class _Shapes:
@@ -145,6 +128,12 @@ class ClusterStep:
         self._last: tuple[list[Array], int | None] = ([], 0)
         self._numbers: dict[tuple[Any, ...], int] = {(): 0}
         self._checked: dict[tuple[int, ...], list[Any]] = {}
+
+    def go_on_from(self, other: ClusterStep) -> None:
+        """Takes over what is known of the same cluster, and what is compiled of it."""
+        self.programs, self.cost = other.programs, other.cost
+        self._known, self._numbers = other._known, other._numbers
+        self._declined, self._race, self._gain = other._declined, other._race, other._gain
 
     def __call__(self, frame: Frame) -> None:
         """Runs it once."""
@@ -428,7 +417,8 @@ class ClusterStep:
         if self.fluid:
             inputs += [Input(name, w.dtype, w.shape) for name, w in zip(names, weights, strict=True)]
             names = ()
-        parts = marked(one.parts, constants, names, self._inference.shapes)
+        fixed = None not in sizes
+        parts = marked(one.parts, constants, names, self._inference.shapes, fixed=fixed)
         return ClusterProgram(parts, constants, names, inputs, one.outputs, wait=wait, precision=self.precision)
 
     def _as_samples(
