@@ -12,7 +12,7 @@ from typing import Any
 
 def done(result: Any, **figures: float) -> None:
     """Prints what a case measured."""
-    print(json.dumps({"result": result, "figures": figures}))
+    print(json.dumps({"result": result, "figures": figures}), flush=True)
 
 
 def start(work: str) -> None:

@@ -47,6 +47,8 @@ class Case:
         prepare: makes the files.
         arguments: what the sides' functions take besides the folder of the files.
         repeat: processes of each side.
+        bouts: how often a process of each side is asked, in turns with the others', for its `run`; 0 where a process
+            is to end before the next begins.
         agree: whether two sides' results are the same.
     """
 
@@ -57,6 +59,7 @@ class Case:
     prepare: Callable[[Path], None]
     sides: tuple[Side, ...] = (GRAPHRACK, TENSORFLOW)
     repeat: int = 5
+    bouts: int = 0
     function: str = ""
     arguments: tuple[str, ...] = ()
     agree: Callable[[Any, Any], bool] = close

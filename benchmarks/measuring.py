@@ -20,6 +20,9 @@ from benchmarks.sides import Side
 
 ROOT = Path(__file__).parents[1]
 
+# Until threads of the side before have stopped waiting for more to do.
+_PAUSE_S = 0.1
+
 
 class Failed(Exception):
     """A side's process failed, or its result is not the others'."""
@@ -53,30 +56,85 @@ class Measured:
         return None if not ours or theirs is None else theirs / ours
 
 
-def _child(case: Case, side: Side, work: Path) -> dict[str, Any]:
-    """Runs one side of a case in a fresh process; `seconds_to_result` is from its start to its first result."""
-    arguments = [*case.arguments, *side.options]
-    command = [sys.executable, "-m", "benchmarks.child", side.module, case.function or case.name, str(work), *arguments]
-    cache = work / "cache" / f"{case.key}-{'-'.join(side.options)}"
-    if not side.keeps_cache:
-        shutil.rmtree(cache, ignore_errors=True)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment["GRAPHRACK_CACHE"] = str(cache)
-    with tempfile.TemporaryFile("w+") as errors:
+class _Process:
+    """One side of a case in a fresh process.
+
+    Attributes:
+        result: its first results.
+        figures: what it has measured; `seconds_to_result` is from its start to its first result.
+    """
+
+    def __init__(self, case: Case, side: Side, work: Path):
+        """Starts it; where it takes part in no bouts, waits for its end.
+
+        Raises:
+            Failed: it did.
+        """
+        arguments = [*case.arguments, *side.options]
+        command = [sys.executable, "-m", "benchmarks.child", side.module, case.function or case.name, str(work)]
+        cache = work / "cache" / f"{case.key}-{'-'.join(side.options)}"
+        if not side.keeps_cache:
+            shutil.rmtree(cache, ignore_errors=True)
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environment["GRAPHRACK_CACHE"] = str(cache)
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         start = time.perf_counter()
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as process:
-            assert process.stdout is not None
-            first = process.stdout.readline()
-            reached = time.perf_counter() - start
-            rest = process.stdout.read()
-        if process.returncode:
-            errors.seek(0)
-            raise Failed(errors.read()[-3000:].strip() or f"exit code {process.returncode}")
-    measured: dict[str, Any] = json.loads((first + rest).strip().splitlines()[-1])
-    measured["figures"].setdefault("seconds_to_result", reached)
-    return measured
+        self._process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE if case.bouts else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        first = self._line()
+        reached = time.perf_counter() - start
+        if not case.bouts:
+            assert self._process.stdout is not None
+            first += self._process.stdout.read()
+            self.end()
+        measured = json.loads(first.strip().splitlines()[-1])
+        self.result: Any = measured["result"]
+        self.figures: dict[str, float] = {"seconds_to_result": reached, **measured["figures"]}
+
+    def bout(self) -> float:
+        """Seconds of a run, the median of a few in a row."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return float(self._line())
+
+    def end(self) -> None:
+        """Has it end.
+
+        Raises:
+            Failed: not well.
+        """
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        code = self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._errors.seek(0)
+        said = self._errors.read()
+        self._errors.close()
+        if code:
+            raise Failed(said[-3000:].strip() or f"exit code {code}")
+
+    def kill(self) -> None:
+        """Ends it where it hasn't ended."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self.end()
+            raise Failed("it ended before it was asked to")
+        return line
 
 
 def measure(case: Case, work: Path) -> Measured:
@@ -84,24 +142,43 @@ def measure(case: Case, work: Path) -> Measured:
     case.prepare(work)
     measured = Measured()
     for turn in range(case.repeat):
-        results: dict[str, Any] = {}
-        for side in case.sides:
-            if side.name in measured.failures or (turn and side.once):
-                continue
-            try:
-                of_side = _child(case, side, work)
-            except Failed as failure:
-                _refused(case, side, measured, str(failure))
-                continue
-            results[side.name] = of_side["result"]
-            for name, value in of_side["figures"].items():
-                measured.figures.setdefault(side.name, {}).setdefault(name, []).append(value)
-        for side in case.sides:
-            if side.name in results and not case.agree(results[side.name], results["tensorflow"]):
-                found, expected = str(results[side.name])[:300], str(results["tensorflow"])[:300]
-                _refused(case, side, measured, f"gave {found}, TensorFlow {expected}: other numbers than TensorFlow's")
+        processes: dict[str, _Process] = {}
+        try:
+            _turn(case, work, measured, processes, first=not turn)
+        finally:
+            for process in processes.values():
+                process.kill()
     shutil.rmtree(work / "cache", ignore_errors=True)
     return measured
+
+
+def _turn(case: Case, work: Path, measured: Measured, processes: dict[str, _Process], *, first: bool) -> None:
+    """Runs each side once; `processes` gets those that there are."""
+    for side in case.sides:
+        if side.name in measured.failures or (side.once and not first):
+            continue
+        try:
+            processes[side.name] = process = _Process(case, side, work)
+        except Failed as failure:
+            _refused(case, side, measured, str(failure))
+            continue
+        for name, value in process.figures.items():
+            measured.figures.setdefault(side.name, {}).setdefault(name, []).append(value)
+    for side in case.sides:
+        if side.name not in processes:
+            continue
+        found, expected = processes[side.name].result, processes["tensorflow"].result
+        if not case.agree(found, expected):
+            why = f"gave {str(found)[:300]}, TensorFlow {str(expected)[:300]}: other numbers than TensorFlow's"
+            _refused(case, side, measured, why)
+    for _ in range(case.bouts):
+        for name, process in processes.items():
+            if name in measured.figures:
+                time.sleep(_PAUSE_S)
+                measured.figures[name].setdefault("run", []).append(process.bout())
+    if case.bouts:
+        for process in processes.values():
+            process.end()
 
 
 def _refused(case: Case, side: Side, measured: Measured, why: str) -> None:

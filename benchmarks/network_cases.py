@@ -59,7 +59,9 @@ def _network(network: Network, form: str, batch: int) -> Case:
         figures=(),
         prepare=prepare,
         sides=NETWORK_SIDES if form == "frozen" else CHECKPOINT_SIDES,
-        repeat=2 if network is BERT else 3,  # each of BERT's processes takes ten seconds and more
+        # Each of BERT's processes takes ten seconds and more.
+        repeat=2 if network is BERT or form == "checkpoint" else 3,
+        bouts=8,
         function="network",
         arguments=(network.name, form, str(batch)),
         agree=near,
@@ -82,5 +84,5 @@ def _small(number: int) -> Case:
 
 
 FROZEN = tuple(_network(n, "frozen", batch) for n in MEASURED for batch in n.batches)
-CHECKPOINTS = tuple(_network(n, "checkpoint", 1) for n in MEASURED)
+CHECKPOINTS = tuple(_network(n, "checkpoint", batch) for n in MEASURED for batch in n.batches)
 SMALL_CASES = tuple(_small(number) for number in NUMBERS)

@@ -19,7 +19,8 @@ MOST_OF_OPENVINO = 1.05
 _RUN = """## Networks: one run
 
 Networks with random weights, built by TensorFlow's graph API (`networks.py`). All sides run the same frozen graph; ONNX
-Runtime runs what tf2onnx makes of it. Milliseconds of a run once all is compiled (`warmup()`), as each library is
+Runtime runs what tf2onnx makes of it. Milliseconds of a run once all is compiled (`warmup()`): the sides' processes
+take turns of a quarter of a second, so that all of them meet the machine's good and bad moments. As each library is
 fastest called: TensorFlow by `make_callable`, OpenVINO by one request that shares its inputs and copies its results.
 *graphrack* is `engine="auto"`; `openvino` and `numpy` are the engines of these names. Where OpenVINO alone takes the
 graph, graphrack is to take no more than 1.05 of its time. *Products alone* is what the network's convolutions and
@@ -65,10 +66,20 @@ def sections(results: Results) -> list[str]:
     )
     found = []
     if frozen:
-        found += [_runs(frozen, results), _answers(frozen, checkpoints, results), _memory(frozen, results)]
+        found += [_runs(frozen, checkpoints, results), _answers(frozen, checkpoints, results), _memory(frozen, results)]
     if small:
         found.append(_many(small, results))
     return found
+
+
+def _run_rows(cases: Sequence[Case], results: Results, sides: Sequence[Side], *, bound: bool) -> list[list[str]]:
+    rows = []
+    for case in cases:
+        measured = results[case.key]
+        ratio = times(measured.ratio(AUTO.name, "run"), RUN_AIMS.get(case.name))
+        least = [cell(measured.values(OPENVINO.name, "products"), 1e3)] if bound else []
+        rows.append([label(case), *_cells(measured, sides, "run", 1e3), *least, *ratio, _beside_openvino(measured)])
+    return rows
 
 
 def label(case: Case) -> str:
@@ -76,16 +87,19 @@ def label(case: Case) -> str:
     return f"{case.title}, batch {case.arguments[2]}"
 
 
-def _runs(cases: Sequence[Case], results: Results) -> str:
+def _runs(cases: Sequence[Case], checkpoints: Sequence[Case], results: Results) -> str:
     sides = [side for side in NETWORK_SIDES if side != AUTO_AGAIN]
-    rows = []
-    for case in cases:
-        measured = results[case.key]
-        ratio = times(measured.ratio(AUTO.name, "run"), RUN_AIMS.get(case.name))
-        least = cell(measured.values(OPENVINO.name, "products"), 1e3)
-        rows.append([label(case), *_cells(measured, sides, "run", 1e3), least, *ratio, _beside_openvino(measured)])
-    heads = ["ms", *(s.title for s in sides), "products alone", "times TensorFlow", "aim", "of OpenVINO's time"]
-    return _section(_RUN, table(heads, rows), _failures(cases, results))
+    compared = ["times TensorFlow", "aim", "of OpenVINO's time"]
+    heads = ["ms", *(s.title for s in sides), "products alone", *compared]
+    parts = [table(heads, _run_rows(cases, results, sides, bound=True)), _failures(cases, results)]
+    if checkpoints:
+        sides = [side for side in CHECKPOINT_SIDES if side != AUTO_AGAIN]
+        heads = ["from the checkpoint (ms)", *(s.title for s in sides), *compared]
+        parts.append(
+            "The same from a checkpoint and its `.meta`, variables and batch norms as they were saved:\n\n"
+            + table(heads, _run_rows(checkpoints, results, sides, bound=False))
+        )
+    return _section(_RUN, *parts)
 
 
 def _beside_openvino(measured: Measured) -> str:

@@ -41,14 +41,15 @@ def test_a_small_network_is_built_measured_compared_and_shown(tmp_path: Path) ->
     assert frozen.stat() == before, "what is there is not built again"
     case = Case(
         name="rnn", title=network.title, note="", figures=(), prepare=lambda work: None,
-        sides=(TENSORFLOW, ONNXRUNTIME, AUTO, AUTO_AGAIN), repeat=1, function="network",
+        sides=(TENSORFLOW, ONNXRUNTIME, AUTO, AUTO_AGAIN), repeat=1, bouts=2, function="network",
         arguments=("rnn", "frozen", "1"), agree=near,
     )  # fmt: skip
     measured = measure(case, tmp_path)  # no model.onnx was made: that side can't be measured
     assert set(measured.failures) == {ONNXRUNTIME.name}
     assert set(measured.figures) == {TENSORFLOW.name, AUTO.name, AUTO_AGAIN.name}
     for figures in measured.figures.values():
-        assert all(value > 0 for (value,) in figures.values())
+        assert all(value > 0 for values in figures.values() for value in values)
+        assert len(figures["run"]) == 2
         (answer,), (opened,), (first,) = figures["answer"], figures["open"], figures["first"]
         assert answer == pytest.approx(opened + first)
     keep(case, measured, tmp_path)
