@@ -13,7 +13,7 @@ import pytest
 
 from graphrack.ops import blas
 
-_SMALL, _LARGE = 10_000, 1 << 24
+_SMALL, _LARGE = False, True
 _X = np.ones((2, 2))
 
 
@@ -39,9 +39,9 @@ class _Number:
             time.sleep(0.01)
         return number
 
-    def seen(self, threads: blas._Threads, work: int) -> int:
-        """How many threads a product of that much work finds."""
-        number: int = threads.run(lambda *_: self.value, work, _X, _X, None)
+    def seen(self, threads: blas._Threads, large: bool) -> int:
+        """How many threads a product finds."""
+        number: int = threads.run(lambda *_: self.value, large, _X, _X, None)
         return number
 
 
@@ -91,7 +91,7 @@ def test_small_products_get_one_thread_and_large_ones_all() -> None:
 def test_one_thread_stays_one_thread() -> None:
     number = _Number(1)
     threads = number.threads()
-    assert [number.seen(threads, work) for work in (_SMALL, _LARGE)] == [1, 1]
+    assert [number.seen(threads, large) for large in (_SMALL, _LARGE)] == [1, 1]
     assert number.value == 1
 
 
@@ -131,6 +131,25 @@ def test_a_number_that_somebody_sets_in_the_meantime_stays() -> None:
     number = _Number(4)
     number.threads().run(lambda *_: number.set(3), _SMALL, _X, _X, None)
     assert number.value == 3
+
+
+@pytest.mark.parametrize("product", [blas.matmul, blas.dot])
+@pytest.mark.parametrize(
+    ("n", "k", "m", "expected"),
+    [(1, 1024, 1024, 4), (1024, 1024, 1, 4), (1, 512, 512, 1), (64, 128, 128, 1), (64, 512, 512, 4), (2, 784, 512, 4)],
+)
+def test_few_rows_or_columns_get_all_threads_sooner(
+    product: Any, n: int, k: int, m: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, seen = _Number(4), list[int]()
+    threads = number.threads()
+    run = threads.run
+    monkeypatch.setattr(
+        threads, "run", lambda _, large, *given: run(lambda *_: seen.append(number.value), large, *given)
+    )
+    monkeypatch.setattr(blas, "_threads", threads)
+    product(np.ones((n, k), np.float32), np.ones((k, m), np.float32))
+    assert seen == [expected]
 
 
 def test_other_libraries_are_left_alone() -> None:
@@ -173,7 +192,7 @@ def forks(x, y, out):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 x = np.ones((300, 300))
-raise SystemExit(blas._threads.run(forks, 10_000, x, x, None))
+raise SystemExit(blas._threads.run(forks, False, x, x, None))
 """
 
 

@@ -31,6 +31,9 @@ _ALONE_BY_VECTOR, _ALONE = 9_000, 1 << 18
 _LARGE = 1 << 22
 """Multiplications from which two threads gain: 0.1 ms of one, in single precision."""
 
+_FEW, _LARGE_BY_FEW = 8, 1 << 19
+"""By fewer rows or columns than that, reading the matrix takes longest, and two threads gain sooner."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 
 
@@ -40,7 +43,7 @@ def matmul(x: Array, y: Array, out: Array | None = None) -> Any:
     work = rows * columns * x.shape[-1]
     if work < _ALONE_BY_VECTOR or (work <= _ALONE and rows > 1 < columns):
         return np.matmul(x, y, out)
-    return _threads.run(np.matmul, work, x, y, out)
+    return _threads.run(np.matmul, work >= (_LARGE_BY_FEW if rows < _FEW or columns < _FEW else _LARGE), x, y, out)
 
 
 def dot(x: Array, y: Array) -> Any:
@@ -49,7 +52,7 @@ def dot(x: Array, y: Array) -> Any:
     work = x.size * columns
     if work < _ALONE_BY_VECTOR or (work <= _ALONE and columns > 1 < len(x)):
         return x.dot(y)  # as `np.dot` does it, in two thirds of the time
-    return _threads.run(np.dot, work, x, y, None)
+    return _threads.run(np.dot, work >= (_LARGE_BY_FEW if len(x) < _FEW or columns < _FEW else _LARGE), x, y, None)
 
 
 _Control = tuple[Callable[[], int], Callable[[int], None]]
@@ -69,14 +72,14 @@ class _Threads:
         self._pause = 0.0
         self._busy_until = 0.0
 
-    def run(self, product: Callable[..., Any], work: int, x: Array, y: Array, out: Array | None) -> Any:
-        """`product(x, y, out)`, a product of `work` multiplications for each pair of matrices."""
+    def run(self, product: Callable[..., Any], large: bool, x: Array, y: Array, out: Array | None) -> Any:
+        """`product(x, y, out)`; `large`: whether several threads gain by it."""
         if not self._sought:
             self._seek()
         if self._control is None:
             return product(x, y, out)
         get, change = self._control
-        alone = work < _LARGE or time.perf_counter() < self._busy_until
+        alone = not large or time.perf_counter() < self._busy_until
         with self._lock:
             alone = alone or self._running > 0
             self._running += 1
