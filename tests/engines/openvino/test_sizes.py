@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from engines.openvino.running import clusters, states
+from engines.openvino.running import clusters, noted_runs, states
 
 import graphrack as gr
 from graphrack.engines.openvino import race, step
@@ -281,3 +281,22 @@ def test_sizes_that_runs_bring_are_constants_of_a_program_of_their_own(tmp_path:
     own = [known.own for cluster in clusters(model) for known in cluster._known.values()]
     assert len(own) == 3
     assert all(program is not None and [given.name[:5] for given in program.inputs] == ["input"] for program in own)
+
+
+def test_a_size_that_is_left_to_the_interpreter_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tf.Graph().as_default() as graph:
+        images = tf.placeholder(tf.float32, [1, None, None, 3], name="images")
+        size = tf.placeholder(tf.int32, [2], name="size")
+        kernel = tf.constant(RNG.normal(size=(3, 3, 3, 16)).astype(np.float32))
+        tf.nn.relu(tf.nn.conv2d(tf.image.resize_bilinear(images, size), kernel, 1, "SAME"), name="y")
+        tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
+    model = gr.load(tmp_path / "g.pb", engine="auto")
+    levels = [{"images": np.ones((1, 200, 200, 3), np.float32), "size": [n, n]} for n in (128, 2)]
+    model.warmup(levels[0], "y")
+    ran = noted_runs(monkeypatch)
+    for _ in range(20):
+        for level in levels:
+            model.run("y", level)
+    assert ran == [True] * 20

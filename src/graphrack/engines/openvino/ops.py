@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,7 +232,8 @@ def is_heavy(nodes: Iterable[NodeDef]) -> bool:
 
 def makes_passes(nodes: Iterable[NodeDef]) -> bool:
     """Whether the nodes pass over values so often that a cluster of them pays where these are large."""
-    return sum(node.op in _PASSES and FLOAT in types(node) for node in nodes) >= _LEAST_PASSES
+    found = (node for node in nodes if node.op in _PASSES and FLOAT in types(node))
+    return sum(1 for _ in islice(found, _LEAST_PASSES)) == _LEAST_PASSES
 
 
 _TYPE_ATTRIBUTES = ("T", "SrcT", "DstT", "Tparams", "TI", "Ta", "Tb", "Tout")

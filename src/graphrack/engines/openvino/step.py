@@ -186,6 +186,8 @@ class ClusterStep:
         self._begin_rest(frame)
 
     def _begin_rest(self, frame: Frame) -> None:
+        if len(self._declined) < len(self._known):  # the next one may have other sizes, for which OpenVINO is faster
+            return
         largest = max((slot for slot, _ in self._inputs), key=lambda slot: getattr(frame[slot], "size", 0))
         self._resting_on = largest, getattr(frame[largest], "shape", ())
         self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, _LONGEST_REST)
