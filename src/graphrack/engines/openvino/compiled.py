@@ -140,7 +140,7 @@ class ClusterProgram:
                 fit the nodes: what calls this has seen to that.
             weights: arrays, the same ones from run to run as long as the model keeps its variables. A list of
                 them is never changed; the same list means the same weights.
-            seconds: what the interpreter would take, roughly: where that is longer than compiling, or reading
+            seconds: what the interpreter would take more, roughly: where that is longer than compiling, or reading
                 what is in the cache, this waits for it.
         """
         known, ids = self._last
@@ -212,7 +212,7 @@ class ClusterProgram:
                 return found
             job = self._jobs.get(key)
             if job is None or job.lost:
-                wait = wait or seconds > seconds_to_compile(len(self.parts), nbytes)
+                wait = wait or seconds > seconds_to_compile(self.parts, nbytes)
                 read = not wait and seconds > seconds_to_read(nbytes)
                 last = wait
                 job = self._jobs[key] = Job(lambda: self._compile(key, weights, last))

@@ -30,6 +30,9 @@ class Cost(NamedTuple):
 CALL = Cost(0.0, 12e-6)
 """What every run of a cluster costs, whatever is in it."""
 
+COMPILED_BYTES_PER_S = 250e6
+"""Of weights that are put in order for it."""
+
 RESHAPING = 30e-6
 """Seconds per node that OpenVINO takes to get ready for other shapes than those of its last run."""
 
@@ -112,6 +115,7 @@ def with_any_weights(part: Part, cost: Cost) -> Cost:
     return cost._replace(openvino=4 * cost.openvino) if part.op in _SLOWER_WITH_ANY_FILTER else cost
 
 
-def compiling(parts: int, bytes_of_weights: int) -> float:
-    """Seconds that compiling a cluster takes, roughly."""
-    return 0.06 + 0.45e-3 * parts + bytes_of_weights / 1.2e9
+def compiling(parts: Sequence[Part], bytes_of_weights: int) -> float:
+    """Seconds that compiling a cluster takes, roughly: each convolution gets code of its own, weights another order."""
+    convolutions = sum(part.op in _SLOWER_WITH_ANY_FILTER for part in parts)
+    return 0.06 + 0.8e-3 * len(parts) + 7e-3 * convolutions + bytes_of_weights / COMPILED_BYTES_PER_S

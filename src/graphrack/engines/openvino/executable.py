@@ -16,7 +16,7 @@ from graphrack.engines.openvino import background, cache, fingerprint, runtime
 from graphrack.engines.openvino.cost import compiling
 
 if TYPE_CHECKING:
-    from graphrack.engines.openvino.compiled import ClusterProgram
+    from graphrack.engines.openvino.compiled import ClusterProgram, Part
 
 Array = np.ndarray[Any, Any]
 
@@ -126,7 +126,7 @@ def seconds_to_read(nbytes: int) -> float:
     return (_READ_S if runtime.loaded() else _IMPORT_S) + nbytes / _READ_BYTES_PER_S
 
 
-def seconds_to_compile(parts: int, nbytes: int) -> float:
+def seconds_to_compile(parts: Sequence[Part], nbytes: int) -> float:
     """What compiling a cluster of so many nodes and bytes of weights takes, and importing OpenVINO before."""
     return (0.0 if runtime.loaded() else _IMPORT_S) + compiling(parts, nbytes)
 

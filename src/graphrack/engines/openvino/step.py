@@ -13,7 +13,7 @@ import numpy as np
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.engines.openvino import background, race
 from graphrack.engines.openvino.compiled import ClusterProgram, Input
-from graphrack.engines.openvino.cost import CALL, RESHAPING, Cost, compiling
+from graphrack.engines.openvino.cost import CALL, COMPILED_BYTES_PER_S, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
 from graphrack.engines.openvino.interface import Interface
 from graphrack.engines.openvino.nans import finite
@@ -124,7 +124,7 @@ class ClusterStep:
         self._rest, self._next_rest, self._resting_on = 0, 1, (self._inputs[0][0] if inputs else -1, ())
         self._race = Race()
         self._gain = 0.0
-        self._compiling = compiling(len(interface.parts), sum(c.nbytes for c in interface.constants.values()))
+        self._compiling = compiling(interface.parts, sum(c.nbytes for c in interface.constants.values()))
         self._last: tuple[list[Array], int | None] = ([], 0)
         self._numbers: dict[tuple[Any, ...], int] = {(): 0}
         self._checked: dict[tuple[int, ...], list[Any]] = {}
@@ -251,7 +251,7 @@ class ClusterStep:
         if results is None:
             own, program = None, (any_sizes := self._program(inference, arrays, weights))
             try:
-                results = any_sizes.run(*self._given(arrays, weights), cost.interpreter)
+                results = any_sizes.run(*self._given(arrays, weights), cost.interpreter - cost.openvino)
             except Exception:  # what OpenVINO refuses, the interpreter runs, or says what is wrong with it
                 return None
         if results is None:
@@ -470,7 +470,7 @@ class ClusterStep:
         if not self._gains(cost):
             return False
         self._gain += cost.interpreter - cost.openvino
-        compiling = self._compiling + sum(w.nbytes for w in self._last[0]) / 1e9
+        compiling = self._compiling + sum(w.nbytes for w in self._last[0]) / COMPILED_BYTES_PER_S
         return bool(self.programs) or background.is_waiting() or self._gain >= _HOPE * compiling
 
     def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
