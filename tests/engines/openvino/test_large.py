@@ -177,6 +177,29 @@ def test_plans_that_change_variables_keep_to_the_interpreter(tmp_path: Path) -> 
     assert plan_of(model).now is plan_of(model)
 
 
+def test_nor_are_they_compiled_anew_where_they_hold_products(tmp_path: Path) -> None:
+    graph = tf.Graph()
+    with graph.as_default(), tf.Session(graph=graph) as sess:
+        x = tf.placeholder(tf.float32, [None, 64], name="x")
+        w = tf.Variable(tf.ones([64, 64]), name="w", use_resource=True)
+        product = tf.reduce_mean(tf.matmul(x, w))
+        # What decodes texts stays between the two.
+        scale = tf.strings.to_number(tf.as_string(product))
+        loss = tf.reduce_mean(tf.sqrt(tf.exp(tf.sin(x) * 2.0) + 1.0) * scale, name="loss")
+        with tf.control_dependencies([loss]):
+            tf.group(tf.assign_sub(w, 0.1 * tf.ones([64, 64])), name="step")
+        sess.run(w.initializer)
+        tf.train.Saver().save(sess, str(tmp_path / "m"))
+    model, feeds = gr.load(tmp_path / "m"), {"x": RNG.normal(size=(2000, 64)).astype(np.float32)}
+    for _ in range(4):
+        model.run(["loss", "step"], feeds)
+    plan = plan_of(model)
+    assert plan.functions.watch.large
+    assert plan.now is plan
+    assert plan._larger is None
+    assert "values haven't been large" not in str(model.explain(["loss", "step"], feeds))
+
+
 def test_the_graphs_messages_are_let_go_of(pairs: Path) -> None:
     model, feeds = gr.load(pairs), {"a": boxes(300), "b": boxes(400)}
     for _ in range(3):

@@ -91,9 +91,9 @@ def why_not_clustered(
     functions.caller_writes = compiler.writes
     compiler.with_clusters(engine, large=large).plan()
     if compiler.clusters is None:
-        from graphrack.engines.openvino.planning import SMALL_SO_FAR
+        from graphrack.engines.openvino.planning import SMALL_SO_FAR, TOO_LITTLE
 
-        return dict.fromkeys(compiler.ops_in_order(), SMALL_SO_FAR)
+        return dict.fromkeys(compiler.ops_in_order(), TOO_LITTLE if large else SMALL_SO_FAR)
     found = compiler.clusters.why_not
     return {name: found[name] for name in compiler.ops_in_order() if name in found}
 

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphrack.engines.openvino.shapes import ELEMENTWISE
 from graphrack.formats.op_table import defaults, op_def
 from graphrack.formats.protos.graph_pb2 import AttrValue, NodeDef
 
@@ -45,14 +46,7 @@ HEAVY = frozenset(("Conv2D", "DepthwiseConv2dNative", "Conv2DBackpropInput", "Co
                    "BatchMatMulV2", "BatchMatMulV3", "Einsum"))  # fmt: skip
 """What can make a cluster worth its call."""
 
-_PASSES = frozenset((
-    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Cast", "Ceil", "Cos", "Div", "DivNoNan", "Elu", "Equal", "Erf", "Exp",
-    "Floor", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "Greater", "GreaterEqual", "Inv", "LeakyRelu",
-    "LeakyReluGrad", "Less", "LessEqual", "Log", "Maximum", "Minimum", "Mul", "Neg", "NotEqual", "Pow", "RealDiv",
-    "Reciprocal", "Relu", "Relu6", "Relu6Grad", "ReluGrad", "Rint", "Round", "Rsqrt", "Select", "SelectV2", "Selu",
-    "Sigmoid", "SigmoidGrad", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Square", "SquaredDifference", "Sub",
-    "Tanh", "TanhGrad",
-))  # fmt: skip
+_PASSES = ELEMENTWISE - {"Identity", "StopGradient", "PreventGradient", "ReverseV2", "ZerosLike", "OnesLike"}
 # The interpreter reads and writes all values once for each such node, OpenVINO once for several.
 _LEAST_PASSES = 4
 

@@ -28,6 +28,7 @@ _MOST_NODES = 10_000
 
 SMALL_SO_FAR = "no convolution and no product of matrices is near, and values haven't been large"
 """Why what only passes over values is in no cluster."""
+TOO_LITTLE = "what hangs together there is too little"
 
 
 class Clusters:
@@ -45,8 +46,8 @@ class Clusters:
         eager: bool,
         fluid: bool,
         precision: str,
-        large: bool = False,
-        earlier: Sequence[ClusterStep] = (),
+        large: bool,
+        earlier: Sequence[ClusterStep],
     ):
         """What clusters are to be.
 
@@ -112,11 +113,11 @@ class Clusters:
                 )
             elif self._is_worth(cluster):
                 found.append(cluster)
-            elif not self._large and makes_passes(cluster.nodes):
+            elif not (self._large or self._fluid) and makes_passes(cluster.nodes):
                 self.may_be_more = True
                 self.why_not.update((node.name, SMALL_SO_FAR) for node in cluster.nodes)
             else:
-                self.why_not.update((node.name, "what hangs together there is too little") for node in cluster.nodes)
+                self.why_not.update((node.name, TOO_LITTLE) for node in cluster.nodes)
         return found
 
     def step(self, cluster: Cluster, inner: Step, value_slots: dict[int, int]) -> ClusterStep | None:
