@@ -41,6 +41,19 @@ def test_a_job_is_done_once_by_whoever_comes_first() -> None:
     assert len(calls) == 1
 
 
+def test_it_is_busy_while_a_job_goes_on() -> None:
+    started, going = threading.Event(), threading.Event()
+    job = Job(lambda: (started.set(), going.wait(10)))
+    background.submit(job)
+    assert started.wait(10)
+    assert background.is_busy()
+    going.set()
+    end = time.monotonic() + 10
+    while background.is_busy() and time.monotonic() < end:  # with what other tests have left
+        time.sleep(0.01)
+    assert not background.is_busy()
+
+
 def test_a_delayed_job_waits_for_its_time() -> None:
     late, soon, quick = Job(lambda: None), Job(lambda: None), Job(lambda: None)
     background.submit(late, 30)

@@ -162,3 +162,88 @@ def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measu
         if states(model) == [LEFT]:
             break
     assert states(model) == ["compiled" if own_is_faster else LEFT]
+
+
+# Large ones
+
+
+def trained(folder: Path) -> tuple[gr.Model, dict[str, Any]]:
+    """A model with one cluster that trains, and what is fed: the interpreter is thought to take 30 ms."""
+    graph = tf.Graph()
+    with graph.as_default(), tf.Session(graph=graph) as session:
+        x = tf.placeholder(tf.float32, [None, 512], name="x")
+        w = tf.get_variable("w", [512, 512], initializer=tf.constant_initializer(0.01))
+        loss = tf.reduce_sum(tf.square(tf.matmul(tf.nn.relu(tf.matmul(x, w)), w)))
+        tf.train.GradientDescentOptimizer(1e-9).minimize(loss, name="step")
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(folder / "m"))
+    return gr.load(folder / "m"), {"x": normal(512, 512)}
+
+
+def measured_cluster(model: gr.Model, fed: dict[str, Any], seconds: float = 60.0) -> step.ClusterStep:
+    """The model's cluster, once it has been measured or the time is over."""
+    model.run("step", fed)
+    (cluster,) = clusters(model)
+    end = time.monotonic() + seconds
+    while not cluster._race._won and time.monotonic() < end:
+        model.run("step", fed)
+    return cluster
+
+
+@pytest.fixture
+def of_matrices_that_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(race, "LEAST_S", 0.0)
+    monkeypatch.setattr(race, "LEAST_UNREADY_S", 10.0)
+
+
+@pytest.mark.parametrize("slow", ["OpenVINO", "the interpreter"])
+def test_products_of_matrices_that_change_are_measured_however_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_matrices_that_change: None, slow: str
+) -> None:
+    model, fed = trained(tmp_path)
+    if slow == "OpenVINO":
+        monkeypatch.setattr(step.ClusterProgram, "run", slowed(step.ClusterProgram.run, 0.6))
+    else:
+        monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slowed(step.ClusterStep._by_interpreter, 0.6))
+    cluster = measured_cluster(model, fed)
+    assert cluster.fluid
+    assert cluster.state() == (LEFT if slow == "OpenVINO" else "compiled")
+    runs = noted_runs(monkeypatch)
+    model.run("step", fed)
+    assert any(runs) == (slow != "OpenVINO")
+    assert not cluster.programs or slow != "OpenVINO"
+
+
+def test_large_products_that_openvino_has_put_in_order_are_not_measured(
+    folder: Path, of_matrices_that_change: None
+) -> None:
+    model, data = gr.load(folder / "g.pb"), normal(4096, 64)
+    model.warmup({"x": data}, "y")
+    model.run("y", {"x": data})
+    assert states(model) == ["compiled"]
+    assert not clusters(model)[0]._race._won
+
+
+def test_nothing_is_measured_while_something_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_matrices_that_change: None
+) -> None:
+    monkeypatch.setattr(step.background, "is_busy", lambda: True)
+    model, fed = trained(tmp_path)
+    runs = noted_runs(monkeypatch)
+    while not any(runs):
+        assert not measured_cluster(model, fed, 0.1)._race._won
+    assert not measured_cluster(model, fed, 0.1)._race._won
+    monkeypatch.setattr(step.background, "is_busy", lambda: False)
+    assert measured_cluster(model, fed)._race._won
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0.0, 5), (0.03, 2), (0.3, 1)])
+def test_what_takes_long_runs_few_times(seconds: float, times: int) -> None:
+    contest, runs = race.Race(), list[str]()
+
+    def way(name: str) -> Callable[[], None]:
+        return lambda: (runs.append(name), time.sleep(seconds))[1]
+
+    contest.pending = 3
+    assert contest.hold(way("openvino"), way("interpreter"), may_wait=False) == 3
+    assert runs == ["openvino", "interpreter"] * times

@@ -55,6 +55,7 @@ class _Worker:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self.stopping = False
+        self.working = False
 
     def submit(self, job: Job, delay: float) -> None:
         with self._changed:
@@ -71,7 +72,9 @@ class _Worker:
             with self.busy:
                 if not self.stopping:
                     with crowded():
+                        self.working = True
                         job.finish()
+                        self.working = False
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -102,6 +105,11 @@ _worker = _Worker()
 def submit(job: Job, delay: float = 0.0) -> None:
     """Has a job done by the thread, `delay` seconds from now or later. It must not raise."""
     _worker.submit(job, delay)
+
+
+def is_busy() -> bool:
+    """Whether the thread does something, which takes cores from what else runs."""
+    return _worker.working
 
 
 class Ending(Exception):

@@ -1,6 +1,8 @@
-"""Who is the faster at a cluster that takes little time, OpenVINO or the interpreter: both run it, and are timed.
+"""Who is the faster at a cluster, OpenVINO or the interpreter: both run it, and are timed.
 
-Of small clusters calls are most, which an estimate may miss by a factor of two or more.
+Of small clusters calls are most, which an estimate may miss by a factor of two or more. And of large ones whose
+matrices all change from run to run, as where a model trains, OpenVINO has nothing ready: BLAS is as fast at them or
+half as fast, as the processor has it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,11 @@ from collections.abc import Callable, Hashable
 from time import perf_counter
 from typing import Any
 
-LEAST_S = 0.005
-"""What the interpreter is thought to take longer for isn't measured."""
+LEAST_S, LEAST_UNREADY_S = 0.005, 5.0
+"""What the interpreter is thought to take longer for isn't measured: with matrices that are ready, and without."""
 
-# So many times each, for as long as that at most.
-_ROUNDS, _RACE_S = 5, 0.02
+# So many times each, for as long as that at most; twice, unless it takes that long.
+_ROUNDS, _RACE_S, _LONG_RACE_S = 5, 0.02, 0.5
 # Run again and again, as it is measured, OpenVINO looks better than between other steps, whose memory and code it has
 # to get into the caches anew: a recurrent cell by a tenth.
 _CLEARLY = 0.85
@@ -59,12 +61,12 @@ class Race:
             return None
         self._won[contest] = True
         fastest, began = [math.inf, math.inf], perf_counter()
-        for _ in range(_ROUNDS):
+        for rounds in range(_ROUNDS):
             for i, way in enumerate((openvino, interpreter)):
                 start = perf_counter()
                 way()
                 fastest[i] = min(fastest[i], perf_counter() - start)
-            if perf_counter() - began > _RACE_S:
+            if perf_counter() - began > (_RACE_S if rounds else _LONG_RACE_S):
                 break
         clearly = fastest[0] < _CLEARLY * fastest[1]
         if not clearly and may_wait and fastest[0] < fastest[1]:
@@ -72,6 +74,10 @@ class Race:
         else:
             self._won[contest] = clearly
         return contest
+
+    def lose(self, contest: Hashable) -> None:
+        """Has what isn't measured be lost."""
+        self._won.setdefault(contest, False)
 
     def decide(self, contest: Hashable) -> None:
         """Has what is undecided be lost."""

@@ -113,6 +113,9 @@ class ClusterStep:
         self.outputs = tuple(outputs)
         # Whether no program is made for certain sizes: attention is slower there (`pitfalls`).
         self._stays_open = may_hold_attention([part.op for part in interface.parts])
+        # Whether no matrix is put in order for it when it is compiled.
+        matrices = any(constant.ndim > 1 for constant in interface.constants.values())
+        self._unready = fluid or not (weights or matrices)
         self._inference: Inference | None = None
         self._sizes: tuple[int, ...] = ()  # slots of inputs that hold sizes
         self._known: dict[Any, _Shapes] = {}
@@ -146,7 +149,10 @@ class ClusterStep:
             self._rest, self._next_rest = 0, 1
         if self._by_openvino(frame):
             if self._race.pending is not None:
-                self._hold_race(frame)
+                if background.is_busy():  # which takes cores from both, and more from the interpreter
+                    self._race.pending = None
+                else:
+                    self._hold_race(frame)
             return
         self._by_interpreter(frame)
         missing, self._missing = self._missing, None
@@ -174,6 +180,8 @@ class ClusterStep:
         )
         if isinstance(contest, _Shapes) and not self._race.is_won(contest):
             self._drop_own(contest)
+            if self.fluid and contest.cost is not None:  # a program for any sizes is no faster
+                self._race.lose(math.frexp(contest.cost.interpreter)[1])
         if self._race.is_lost() and not any(shapes.own for shapes in list(self._known.values())):
             self._steady = None
             self.programs.clear()
@@ -260,7 +268,7 @@ class ClusterStep:
             self._next_rest = 1
             contest = math.frexp(cost.interpreter)[1] if own is None else known
             measured = self._race.is_held(contest) or self.eager or (new and own is None)
-            if not measured and cost.interpreter < race.LEAST_S:
+            if not measured and cost.interpreter < (race.LEAST_UNREADY_S if self._unready else race.LEAST_S):
                 self._race.pending = contest
             elif program is not None and (own or known.alone) and not inference.brought and not self.fluid:
                 self._steady = [a.shape for a in arrays], weights, program, known
