@@ -35,6 +35,12 @@ def normal(*shape: int, dtype: Any = np.float32) -> Any:
     return RNG.normal(size=shape).astype(dtype)
 
 
+def same(found: Any, expected: Any) -> None:
+    """Asserts that they are equal but for rounding, of what was added up as well: numbers up to the largest."""
+    largest = np.abs(expected).max(initial=1.0)
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6 * largest)
+
+
 class Event(NamedTuple):
     """What happens to some variables: updates by an optimizer; or to the first of them: a read, an assignment.
 
@@ -104,10 +110,10 @@ def test_updates_in_the_order_of_the_graph_are_tensorflows(
         model, fetches = gr.load(f"{prefix}.meta", engine="numpy"), [train.name, *(read.name for read in reads)]
         for _ in range(4):
             for one, other in zip(model.run(fetches)[1:], sess.run(fetches)[1:], strict=True):
-                np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+                same(one, other)
         for variable in tf.global_variables():
             found = model.variables[variable.op.name]
-            np.testing.assert_allclose(found, sess.run(variable), rtol=2e-5, atol=1e-6)
+            same(found, sess.run(variable))
 
 
 def steps(model: gr.Model, fetches: Any, feeds: Any) -> list[str]:
