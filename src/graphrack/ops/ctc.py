@@ -177,8 +177,9 @@ class _Ways:
         valid = self.exists & (self.step < self.lengths)[:, :, None]
         if self.in_range:
             ways = _products(np.concatenate((emitted, emitted[there] * self.exists), axis=1), *may)
-            through = ways[:, :batch] * ways[:, batch:][there]
-            through = np.divide(through, emitted, np.zeros_like(through), where=valid)
+            # Divided first: the product of two likelihoods may be too small for a float.
+            after = np.divide(ways[:, batch:][there], emitted, np.zeros_like(emitted), where=valid)
+            through = ways[:, :batch] * after
             total = through[0].sum(axis=1)
             possible = total > 0
             likelihood = np.log(total, np.full(batch, -np.inf), where=possible)
