@@ -36,9 +36,9 @@ def normal(*shape: int, dtype: Any = np.float32) -> Any:
 
 
 def same(found: Any, expected: Any) -> None:
-    """Asserts that they are equal but for rounding, of what was added up as well: numbers up to the largest."""
-    largest = np.abs(expected).max(initial=1.0)
-    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6 * largest)
+    """Asserts that they are equal but for rounding: of what was added up, too, numbers as large as the largest."""
+    rounding = 4 * np.finfo(expected.dtype).eps * np.abs(expected).max(initial=0.0)
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=max(1e-6, rounding))
 
 
 class Event(NamedTuple):
