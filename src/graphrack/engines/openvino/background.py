@@ -73,8 +73,10 @@ class _Worker:
                 if not self.stopping:
                     with crowded():
                         self.working = True
-                        job.finish()
-                        self.working = False
+                        try:
+                            job.finish()
+                        finally:
+                            self.working = False
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -26,6 +26,11 @@ class Cost(NamedTuple):
         assert isinstance(other, Cost)
         return Cost(self.interpreter + other.interpreter, self.openvino + other.openvino)
 
+    @property
+    def magnitude(self) -> int:
+        """The interpreter's seconds as a power of two: work of one magnitude is thought to be alike."""
+        return math.frexp(self.interpreter)[1]
+
 
 CALL = Cost(0.0, 12e-6)
 """What every run of a cluster costs, whatever is in it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Mapping, Sequence
 from operator import is_
@@ -181,7 +180,7 @@ class ClusterStep:
         if isinstance(contest, _Shapes) and not self._race.is_won(contest):
             self._drop_own(contest)
             if self.fluid and contest.cost is not None:  # a program for any sizes is no faster
-                self._race.lose(math.frexp(contest.cost.interpreter)[1])
+                self._race.lose(contest.cost.magnitude)
         if self._race.is_lost() and not any(shapes.own for shapes in list(self._known.values())):
             self._steady = None
             self.programs.clear()
@@ -242,7 +241,7 @@ class ClusterStep:
             if own.failure:
                 self._drop_own(known)
             own = None
-        contest = math.frexp(cost.interpreter)[1] if own is None else known
+        contest = cost.magnitude if own is None else known
         won = self._race.is_won(contest)
         if not self.eager and not (won and (own is not None or self._pays(cost, new))):
             if new and not known.alone and self._gains(cost):  # they may come again and again between others
@@ -266,7 +265,7 @@ class ClusterStep:
             self._missing = any_sizes
         else:
             self._next_rest = 1
-            contest = math.frexp(cost.interpreter)[1] if own is None else known
+            contest = cost.magnitude if own is None else known
             measured = self._race.is_held(contest) or self.eager or (new and own is None)
             if not measured and cost.interpreter < (race.LEAST_UNREADY_S if self._unready else race.LEAST_S):
                 self._race.pending = contest
@@ -360,7 +359,7 @@ class ClusterStep:
         """Makes no program for certain shapes any more."""
         known.alone = True
         if known.cost is not None:
-            self._race.decide(math.frexp(known.cost.interpreter)[1])
+            self._race.decide(known.cost.magnitude)
 
     def _count(self, known: _Shapes, arrays: Sequence[Array], weights: Sequence[Array], *, new: bool) -> None:
         """Takes note of a run on certain shapes, and has a program for these compiled where it is due."""
