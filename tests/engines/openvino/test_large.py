@@ -64,7 +64,7 @@ def plan_of(model: gr.Model) -> Plan:
 
 
 def test_the_second_run_on_large_values_makes_clusters(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, judge = gr.load(pairs), gr.load(pairs, engine="numpy")
+    model, judge = gr.load(pairs, engine="auto"), gr.load(pairs, engine="numpy")
     small, large = {"a": boxes(5), "b": boxes(7)}, {"a": boxes(300), "b": boxes(400)}
     model.run("found:0", large)
     plan = plan_of(model)
@@ -83,7 +83,7 @@ def test_the_second_run_on_large_values_makes_clusters(pairs: Path, monkeypatch:
 
 
 def test_small_values_make_none_and_large_ones_are_noticed_later(pairs: Path) -> None:
-    model = gr.load(pairs)
+    model = gr.load(pairs, engine="auto")
     small, large = {"a": boxes(5), "b": boxes(7)}, {"a": boxes(300), "b": boxes(400)}
     for _ in range(100):
         model.run("found:0", small)
@@ -97,7 +97,7 @@ def test_small_values_make_none_and_large_ones_are_noticed_later(pairs: Path) ->
 
 
 def test_warming_up_with_large_values_is_enough(pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, feeds = gr.load(pairs), {"a": boxes(300), "b": boxes(400)}
+    model, feeds = gr.load(pairs, engine="auto"), {"a": boxes(300), "b": boxes(400)}
     model.warmup(feeds, "found:0")
     ran = noted_runs(monkeypatch)
     model.run("found:0", feeds)
@@ -126,7 +126,7 @@ def test_bodies_of_loops_and_branches_have_them_too(tmp_path: Path, name: str, m
         expected = sess.run("total:0", {"a:0": feeds["a"], "b:0": feeds["b"]})
         sess.run(tf.Variable(0.0).initializer)
         tf.train.Saver().save(sess, str(tmp_path / "m"))
-    model = gr.load(tmp_path / "m")
+    model = gr.load(tmp_path / "m", engine="auto")
     for _ in range(3):
         assert model.run("total:0", feeds) == pytest.approx(expected, rel=1e-4)
     model.warmup(feeds, "total:0")
@@ -146,7 +146,7 @@ def test_what_is_compiled_of_a_plan_stays(tmp_path: Path) -> None:
         tf.identity(overlaps(a, a) - threshold, name="found")
 
     path = written(tmp_path, build)
-    model, judge = gr.load(path), gr.load(path, engine="numpy")
+    model, judge = gr.load(path, engine="auto"), gr.load(path, engine="numpy")
     feeds = {"a": boxes(3), "images": RNG.uniform(size=(8, 32, 32, 3)).astype(np.float32)}
     model.warmup(feeds, "found:0")
     model.run("found:0", feeds)
@@ -171,7 +171,7 @@ def test_plans_that_change_variables_keep_to_the_interpreter(tmp_path: Path) -> 
         tf.group(tf.assign_sub(w, change), name="step")
         sess.run(w.initializer)
         tf.train.Saver().save(sess, str(tmp_path / "m"))
-    model = gr.load(tmp_path / "m")
+    model = gr.load(tmp_path / "m", engine="auto")
     for _ in range(4):
         model.run("step")
     assert plan_of(model).now is plan_of(model)
@@ -190,7 +190,7 @@ def test_nor_are_they_compiled_anew_where_they_hold_products(tmp_path: Path) -> 
             tf.group(tf.assign_sub(w, 0.1 * tf.ones([64, 64])), name="step")
         sess.run(w.initializer)
         tf.train.Saver().save(sess, str(tmp_path / "m"))
-    model, feeds = gr.load(tmp_path / "m"), {"x": RNG.normal(size=(2000, 64)).astype(np.float32)}
+    model, feeds = gr.load(tmp_path / "m", engine="auto"), {"x": RNG.normal(size=(2000, 64)).astype(np.float32)}
     for _ in range(4):
         model.run(["loss", "step"], feeds)
     plan = plan_of(model)
@@ -201,7 +201,7 @@ def test_nor_are_they_compiled_anew_where_they_hold_products(tmp_path: Path) -> 
 
 
 def test_the_graphs_messages_are_let_go_of(pairs: Path) -> None:
-    model, feeds = gr.load(pairs), {"a": boxes(300), "b": boxes(400)}
+    model, feeds = gr.load(pairs, engine="auto"), {"a": boxes(300), "b": boxes(400)}
     for _ in range(3):
         model.run("found:0", feeds)
     assert plan_of(model).now is not plan_of(model)
@@ -212,7 +212,7 @@ def test_the_graphs_messages_are_let_go_of(pairs: Path) -> None:
 
 
 def test_threads_get_what_they_ask_for(pairs: Path) -> None:
-    model, judge = gr.load(pairs), gr.load(pairs, engine="numpy")
+    model, judge = gr.load(pairs, engine="auto"), gr.load(pairs, engine="numpy")
     asked = [{"a": boxes(300 + i), "b": boxes(400)} for i in range(4)]
     expected = [judge.run("found:0", feeds) for feeds in asked]
     model.run("found:0", asked[0])

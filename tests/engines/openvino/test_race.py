@@ -177,7 +177,7 @@ def trained(folder: Path) -> tuple[gr.Model, dict[str, Any]]:
         tf.train.GradientDescentOptimizer(1e-9).minimize(loss, name="step")
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, str(folder / "m"))
-    return gr.load(folder / "m"), {"x": normal(512, 512)}
+    return gr.load(folder / "m", engine="auto"), {"x": normal(512, 512)}
 
 
 def measured_cluster(model: gr.Model, fed: dict[str, Any], seconds: float = 60.0) -> step.ClusterStep:
@@ -217,7 +217,7 @@ def test_products_of_matrices_that_change_are_measured_however_large(
 def test_large_products_that_openvino_has_put_in_order_are_not_measured(
     folder: Path, of_matrices_that_change: None
 ) -> None:
-    model, data = gr.load(folder / "g.pb"), normal(4096, 64)
+    model, data = gr.load(folder / "g.pb", engine="auto"), normal(4096, 64)
     model.warmup({"x": data}, "y")
     model.run("y", {"x": data})
     assert states(model) == ["compiled"]
