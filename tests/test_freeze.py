@@ -154,3 +154,72 @@ def test_folding_leaves_a_default_that_may_be_fed(tmp_path: Path) -> None:
     folded = gr.load(tmp_path / "g.pb").freeze("out", fold=True)
     assert folded.run("out", {"x": [1.0]}).tolist() == [2]
     assert folded.run("out", {"x": [1.0], "keep": 5.0}).tolist() == [5]
+
+
+def test_stacks_of_a_gradient_keep_their_order(tmp_path: Path) -> None:
+    """TensorFlow runs several trips of a loop at once: without it, values were pushed in any order now and then."""
+
+    def build(resource: bool) -> None:
+        x = tf.placeholder(tf.float32, [None, 2], name="x")
+        w = tf.get_variable("w", initializer=np.array([[0.4, -0.3], [0.2, 0.5]], np.float32), use_resource=resource)
+        y = tf.while_loop(lambda i, _: i < 5, lambda i, y: (i + 1, tf.tanh(tf.matmul(y, w)) * y), [0, x])[1]
+        tf.identity(tf.gradients(y, x)[0], name="y")
+
+    model, _ = models.save(tmp_path, build)
+    frozen = model.freeze("y")
+    stacks = [op for op in frozen.operations.values() if op.type in ("StackPushV2", "StackPopV2", "NextIteration")]
+    assert {op.type for op in stacks} == {"StackPushV2", "StackPopV2", "NextIteration"}
+    for op in stacks:
+        assert set(op.control_inputs) == set(model.operations[op.name].control_inputs), op.name
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_is_put_into_a_table_is_there_when_it_is_asked(tmp_path: Path, grouped: bool) -> None:
+    def build(resource: bool) -> None:
+        x = tf.placeholder(tf.int64, [None], name="x")
+        v = tf.get_variable("v", initializer=np.float32(2), use_resource=resource)
+        table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+        put = table.insert(x, tf.cast(x, tf.float32) * v)
+        with tf.control_dependencies([tf.group(put) if grouped else put]):
+            found = table.lookup(x + 1)
+        with tf.control_dependencies([found]):
+            size = tf.cast(table.size(), tf.float32)
+        with tf.control_dependencies([size]):
+            gone = table.remove(x[:1])
+        with tf.control_dependencies([gone]):
+            tf.concat([found, [size, tf.reduce_sum(table.lookup(x))]], 0, name="y")
+
+    feeds = {"x:0": np.array([1, 2, 5])}
+    model, (wanted,) = models.save(tmp_path, build, feeds=[feeds])
+    assert wanted.tolist() == [4, 0, 0, 3, 14]
+    frozen = model.freeze("y")
+    np.testing.assert_array_equal(frozen.run("y:0", feeds), wanted)
+    frozen.export(tmp_path / "frozen.pb")
+    np.testing.assert_array_equal(models.run_frozen(tmp_path / "frozen.pb", "y:0", feeds), wanted)
+
+
+def test_functions_still_write_to_their_tables(tmp_path: Path) -> None:
+    """The variable's handle makes the function one of its own, whose outputs don't need what it writes."""
+
+    @tf.function
+    def put(table: object, x: object, v: object) -> object:
+        key = tf.reduce_sum(x)
+        if key > 2:
+            table.insert(key, tf.cast(key, tf.float32) * v)  # type: ignore[attr-defined]
+        return key
+
+    with tf.Graph().as_default(), tf.Session() as sess:
+        x = tf.placeholder(tf.int64, [None], name="x")
+        v = tf.get_variable("v", initializer=np.float32(2), use_resource=True)
+        table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+        keys = put(table, x, v)
+        with tf.control_dependencies([op for op in sess.graph.get_operations() if "PartitionedCall" in op.type]):
+            tf.stack([table.lookup(tf.reduce_sum(x)), tf.cast(keys, tf.float32)], name="y")
+        sess.run(tf.global_variables_initializer())
+        tf.train.Saver([v]).save(sess, str(tmp_path / "m"))
+        wanted = [sess.run("y:0", {x: fed}) for fed in ([1, 2], [1])]
+    assert [w.tolist() for w in wanted] == [[6, 3], [0, 1]]
+    gr.load(tmp_path / "m").freeze("y").export(tmp_path / "frozen.pb")
+    for fed, expected in zip(([1, 2], [1]), wanted, strict=True):
+        np.testing.assert_array_equal(models.run_frozen(tmp_path / "frozen.pb", "y:0", {"x:0": fed}), expected)
+        np.testing.assert_array_equal(gr.load(tmp_path / "frozen.pb").run("y:0", {"x:0": fed}), expected)

@@ -343,8 +343,10 @@ class Model:
     def freeze(self, outputs: Any, *, fold: bool = False) -> Model:
         """A new model with only what the outputs need, and the variables' values in the graph as constants.
 
-        Function calls are inlined, branches of constant predicates taken; control dependencies, devices and
-        nodes for training alone go. Signatures and collections stay as far as their tensors do.
+        Function calls are inlined, branches of constant predicates taken; devices and nodes for training alone
+        go, and so do control dependencies, but for those that order what is done to tables and stacks.
+        What a checkpoint or a run has put into a table isn't kept: it starts empty, or with its initialiser's
+        entries. Signatures and collections stay as far as their tensors do.
 
         Attributes:
             outputs: a name or several: tensors, operations, outputs of signatures, or signatures.

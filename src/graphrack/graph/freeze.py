@@ -12,9 +12,9 @@ resources (handles):
     what passes handles or references on     the same for values: Identity, Switch, Merge, Enter, …
     If, While, Case, calls                   the same with functions made anew, which take values for handles
 
-Control inputs go, but for those that put nodes into branches and loops of TensorFlow 1 (see `gates`), those by which
-loops keep values for their gradients, and those of NoOps. Devices go, and wishes to stand beside other nodes. Branches
-of known predicates are taken.
+Control inputs go, but for those that put nodes into branches and loops of TensorFlow 1 (see `gates`), those that order
+what is done to tables and stacks (see `writes`), and those of NoOps. Devices go, and wishes to stand beside other
+nodes. Branches of known predicates are taken.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex,
 from graphrack.graph.kept import QUESTIONS, VARIABLES, kept_nodes, known_value, table_initializers
 from graphrack.graph.names import TensorName, parse_input
 from graphrack.graph.scope import functions_of
+from graphrack.graph.writes import Writes, writing_functions
 
 MAX_BYTES = (1 << 31) - 1
 """What a message of protobuf's may take."""
@@ -103,11 +104,11 @@ def freeze(
         return lambda text: known_value(nodes, values, text)
 
     nodes = take_known_branches(index.nodes, outputs, known, index.library, ops)
-    gates = Gates(nodes)
-    initializers = table_initializers(nodes, kept_nodes(nodes, outputs, gates))
-    kept = kept_nodes(nodes, [*outputs, *initializers], gates)
-    _check_values(nodes, kept, values)
     freezer = _Freezer(index, values, ops)
+    gates, writes = Gates(nodes), Writes(nodes, freezer.writing)
+    initializers = table_initializers(nodes, kept_nodes(nodes, outputs, gates, writes))
+    kept = kept_nodes(nodes, [*outputs, *initializers], gates, writes)
+    _check_values(nodes, kept, values)
     result = GraphDef() if into is None else into
     result.versions.CopyFrom(index.graph_def.versions)
     if simplify is None:
@@ -143,6 +144,7 @@ class _Freezer:
         self.values = values
         self.library_def = index.library
         self.library = FunctionLibrary(index.library, ops)
+        self.writing = writing_functions(self.library.functions)
         self.troubles: list[str] = []
         self._taken = set(self.library.functions)
         self._made: dict[tuple[str, bytes, tuple[_Value | None, ...]], tuple[str, list[_Value | None]]] = {}
@@ -194,8 +196,9 @@ class _Freezer:
             return lambda text: known_value(now, {}, text)
 
         nodes = take_known_branches(nodes, outputs, known, self.library_def, ())
-        gates = Gates(nodes)
-        kept = kept_nodes(nodes, outputs, gates)
+        gates, writes = Gates(nodes), Writes(nodes, self.writing)
+        done = [name for name in graph.control_outputs if writes.follows_write(name)]
+        kept = kept_nodes(nodes, [*outputs, *done], gates, writes)
         values = {name: value for name, value in zip(arguments, held, strict=True) if value is not None}
         body = _Body(self, nodes, kept, gates, values, NodeDef)
 
@@ -225,6 +228,9 @@ class _Freezer:
             name = plain[i] if len(plain) == len(outputs) else f"output_{i}"
             made.signature.output_arg.add(name=name, type=names.type_of(op, output))
             made.ret[name] = names.of(f"{op}:{output}")
+        for name in done:
+            made.signature.control_output.append(name)
+            made.control_ret[name] = name
         self._functions[made.signature.name] = made
         return made.signature.name, [body.held(op, output) for op, output in outputs]
 

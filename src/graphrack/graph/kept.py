@@ -13,6 +13,7 @@ from graphrack.formats.tensor import tensor_from_proto
 from graphrack.graph.gates import Gates, through_identities
 from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES, variable
 from graphrack.graph.names import TensorName, parse_input
+from graphrack.graph.writes import Writes
 
 VARIABLES = REF_VARIABLES | RESOURCE_VARIABLES
 QUESTIONS = frozenset(("VarIsInitializedOp", "IsVariableInitialized"))
@@ -22,8 +23,6 @@ _INITIALIZERS = frozenset(
     ("InitializeTable", "InitializeTableV2", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2",
      "LookupTableImport", "LookupTableImportV2")
 )  # fmt: skip
-# A loop's counter waits for its pushes, and the gradient's for a trigger that waits for its pops.
-_STACK_ORDER = frozenset(("StackPush", "StackPushV2", "ControlTrigger"))
 _RESTORES = frozenset(("RestoreV2", "Restore", "RestoreSlice"))
 
 
@@ -55,7 +54,9 @@ def known_value(nodes: Mapping[str, NodeDef], values: Mapping[str, Any], text: s
     return None
 
 
-def kept_nodes(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str], gates: Gates) -> dict[str, list[str]]:
+def kept_nodes(
+    nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str], gates: Gates, writes: Writes
+) -> dict[str, list[str]]:
     """What the outputs need, in the graph's order: for each node's name the control inputs that it keeps."""
     found: dict[str, list[str]] = {}
     stack = [o if isinstance(o, str) else o.op for o in outputs]
@@ -69,8 +70,8 @@ def kept_nodes(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str]
             found[name] = [f"^{parse_input(t)[0]}" for t in data] if gates.of(name) else []
             data = []
         else:
-            controls = node.op in ("NoOp", "ControlTrigger")
-            found[name] = list(node.input) if controls else _controls(nodes, node, gates)
+            group = node.op in ("NoOp", "ControlTrigger")
+            found[name] = list(node.input) if group else list(dict.fromkeys(gates.controls(node) + writes.orders(node)))
         for text in (*data, *found[name]):
             source = parse_input(text)[0]
             if source not in nodes:
@@ -80,16 +81,6 @@ def kept_nodes(nodes: Mapping[str, NodeDef], outputs: Iterable[TensorName | str]
                 )
             stack.append(source)
     return {name: found[name] for name in nodes if name in found}
-
-
-def _controls(nodes: Mapping[str, NodeDef], node: NodeDef, gates: Gates) -> list[str]:
-    """The control inputs that a node keeps: gates, and what orders a loop's stacks for its gradient's loop."""
-    kept = gates.controls(node)
-    for text in node.input:
-        source = nodes.get(text[1:]) if text.startswith("^") else None
-        if source is not None and source.op in _STACK_ORDER and text not in kept:
-            kept.append(text)
-    return kept
 
 
 def table_initializers(nodes: Mapping[str, NodeDef], kept: Mapping[str, Any]) -> list[str]:
