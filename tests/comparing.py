@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ def tolerance(dtype: np.dtype[Any], rtol: float | None, atol: float | None) -> t
     return size if rtol is None else rtol, size if atol is None else atol
 
 
-def compare(found: Any, expected: Any, rtol: float | None = None, atol: float | None = None, note: str = "") -> None:
-    """Asserts equal dtype, shape and value; NaN equals NaN."""
+def compare(found: Any, expected: Any, rtol: float | None = None, atol: float | None = None, note: object = "") -> None:
+    """Asserts equal dtype, shape and value; NaN equals NaN. What fails begins with the note."""
     expected = np.asarray(expected, dtype=object) if isinstance(expected, bytes) else np.asarray(expected)
     assert isinstance(found, (np.ndarray, np.generic)), f"{note}: {type(found)} is no array"
     if found.dtype.names and not expected.dtype.names:  # a session gives quantized values as plain integers
@@ -22,9 +23,16 @@ def compare(found: Any, expected: Any, rtol: float | None = None, atol: float | 
     assert found.shape == expected.shape, f"{note}: shape {found.shape}, TensorFlow's {expected.shape}"
     assert found.dtype == expected.dtype, f"{note}: dtype {found.dtype}, TensorFlow's {expected.dtype}"
     if expected.dtype.kind in "biuO" or expected.dtype.names:
-        np.testing.assert_array_equal(found, expected, err_msg=note)
+        _shown(note, lambda: np.testing.assert_array_equal(found, expected))
         return
     rtol, atol = tolerance(expected.dtype, rtol, atol)
     if expected.dtype.kind == "V" or expected.dtype.itemsize < 4:
         found, expected = np.asarray(found).astype(np.float32), expected.astype(np.float32)
-    np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True, err_msg=note)
+    _shown(note, lambda: np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol, equal_nan=True))
+
+
+def _shown(note: object, assertion: Callable[[], None]) -> None:
+    try:
+        assertion()
+    except AssertionError as error:
+        raise AssertionError(f"{note}: {error}") from None

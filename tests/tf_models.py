@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+PLAIN = tf.ConfigProto()
+"""TensorFlow as it stands, without its graph optimiser."""
+PLAIN.graph_options.rewrite_options.disable_meta_optimizer = True
+
 
 @contextlib.contextmanager
 def session(seed: int = 0) -> Iterator[Any]:

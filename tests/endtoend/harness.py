@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from recording import Call, Refusal, Run, record_opened
-from tf_models import session
+from tf_models import PLAIN, session
 
 import graphrack as gr
 
@@ -26,9 +26,6 @@ STYLES = ("TF1", "TF2")
 
 ODD = ("one", "none", "nan", "infinity")
 """Feeds that nobody thought of: a batch of one, an empty batch, no number and infinity among the numbers."""
-
-_PLAIN = tf.ConfigProto()
-_PLAIN.graph_options.rewrite_options.disable_meta_optimizer = True
 
 Feeds = Mapping[Any, Any]
 
@@ -121,7 +118,7 @@ class Saved(NamedTuple):
 def save_and_run(case: Case, name: str, folder: Path) -> Saved:
     """Has TensorFlow build, save, run and train a graph."""
     # Fused kernels have other ways with what is odd.
-    with kept_open(case, name, folder) as (saved, sess), tf.Session(graph=sess.graph, config=_PLAIN) as plain:
+    with kept_open(case, name, folder) as (saved, sess), tf.Session(graph=sess.graph, config=PLAIN) as plain:
         plain.run([tf.local_variables_initializer(), tf.tables_initializer()])
         for variable in tf.global_variables() + tf.local_variables():
             variable.load(saved.trained[variable.op.name], plain)

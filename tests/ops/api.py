@@ -22,6 +22,7 @@ import tensorflow.compat.v1 as tf
 from comparing import compare
 from ops import judged
 from recording import Refusal, Run, record
+from tf_models import PLAIN
 
 import graphrack as gr
 from graphrack.errors import GraphrackError
@@ -30,10 +31,6 @@ Program = Callable[[], Any]
 Shape = Callable[[Any], Any]
 
 BOUNDS = {"float16": 1e-2, "bfloat16": 8e-2, "float32": 1e-4, "complex64": 1e-4, "float64": 1e-9, "complex128": 1e-9}
-
-# TensorFlow as it stands: its graph optimiser takes the wrong branch of conds on ranks that are unknown.
-CONFIG = tf.ConfigProto()
-CONFIG.graph_options.rewrite_options.disable_meta_optimizer = True
 
 
 class _Inputs:
@@ -182,7 +179,8 @@ def agree(
     data, feeds = built.graph.as_graph_def().SerializeToString(), built.feeds
     prepared = Run(["api_init", "api_tables"], {}, [None, None])
     expected: list[Run] = []
-    with tf.Session(graph=built.graph, config=CONFIG) as session:
+    # The graph optimiser takes the wrong branch of conds on ranks that are unknown.
+    with tf.Session(graph=built.graph, config=PLAIN) as session:
         session.run(prepared.fetches)
         for fetches in built.fetches * runs:
             try:

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from comparing import compare
 from ops.harness import REFUSALS, Refused
 from recording import Refusal, Run, record
+from tf_models import PLAIN
 
 from graphrack.errors import UninitializedError
 from graphrack.formats.dtypes import dtype_of
@@ -148,7 +149,7 @@ def sessions(
         fetches = list(fetches) if isinstance(fetches, (list, tuple)) else [fetches]
         data = graph.as_graph_def().SerializeToString()
         theirs: list[Any] = []
-        with tf.Session(graph=graph) as session:
+        with tf.Session(graph=graph, config=PLAIN) as session:
             session.run(list(prepare))
             for _ in range(runs):
                 try:
