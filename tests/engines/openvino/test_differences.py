@@ -144,7 +144,9 @@ def test_transposed_convolutions_end_on_inputs_of_any_size(size: int, tmp_path: 
 
 def test_the_nearest_pixel_is_tensorflows() -> None:
     """OpenVINO would take another one where the place is a whole number and the scale isn't."""
-    pairs = [(size, out) for size in range(1, 30) for out in range(1, 12)]
+    every = [(size, out) for size in range(1, 30) for out in range(1, 12)]
+    pairs = [(size, out) for size, out in every if size % out and any(i * size % out == 0 for i in range(1, out))]
+    pairs += every[::5]
     value = RNG.normal(size=(1, 30, 1, 1)).astype(np.float32)
     resize = tf.image.resize_nearest_neighbor
     compare(lambda x: [resize(tf.nn.relu(x[:, :size]), [out, 1]) for size, out in pairs], value, rtol=0)
