@@ -156,7 +156,8 @@ def test_folding_leaves_a_default_that_may_be_fed(tmp_path: Path) -> None:
     assert folded.run("out", {"x": [1.0], "keep": 5.0}).tolist() == [5]
 
 
-def test_stacks_of_a_gradient_keep_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fold", [False, True], ids=["plain", "folded"])
+def test_stacks_of_a_gradient_keep_their_order(tmp_path: Path, fold: bool) -> None:
     """TensorFlow runs several trips of a loop at once: without it, values were pushed in any order now and then."""
 
     def build(resource: bool) -> None:
@@ -166,7 +167,7 @@ def test_stacks_of_a_gradient_keep_their_order(tmp_path: Path) -> None:
         tf.identity(tf.gradients(y, x)[0], name="y")
 
     model, _ = models.save(tmp_path, build)
-    frozen = model.freeze("y")
+    frozen = model.freeze("y", fold=fold)
     stacks = [op for op in frozen.operations.values() if op.type in ("StackPushV2", "StackPopV2", "NextIteration")]
     assert {op.type for op in stacks} == {"StackPushV2", "StackPopV2", "NextIteration"}
     for op in stacks:
@@ -174,25 +175,27 @@ def test_stacks_of_a_gradient_keep_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_what_is_put_into_a_table_is_there_when_it_is_asked(tmp_path: Path, grouped: bool) -> None:
+@pytest.mark.parametrize("fold", [False, True], ids=["plain", "folded"])
+def test_what_is_put_into_a_table_is_there_when_it_is_asked(tmp_path: Path, grouped: bool, fold: bool) -> None:
     def build(resource: bool) -> None:
         x = tf.placeholder(tf.int64, [None], name="x")
         v = tf.get_variable("v", initializer=np.float32(2), use_resource=resource)
         table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
         put = table.insert(x, tf.cast(x, tf.float32) * v)
         with tf.control_dependencies([tf.group(put) if grouped else put]):
+            known = table.lookup(tf.add(tf.constant([1, 2], tf.int64), [0, 3]))  # constants alone wait
             found = table.lookup(x + 1)
-        with tf.control_dependencies([found]):
+        with tf.control_dependencies([known, found]):
             size = tf.cast(table.size(), tf.float32)
         with tf.control_dependencies([size]):
             gone = table.remove(x[:1])
         with tf.control_dependencies([gone]):
-            tf.concat([found, [size, tf.reduce_sum(table.lookup(x))]], 0, name="y")
+            tf.concat([known, found, [size, tf.reduce_sum(table.lookup(x))]], 0, name="y")
 
     feeds = {"x:0": np.array([1, 2, 5])}
     model, (wanted,) = models.save(tmp_path, build, feeds=[feeds])
-    assert wanted.tolist() == [4, 0, 0, 3, 14]
-    frozen = model.freeze("y")
+    assert wanted.tolist() == [2, 10, 4, 0, 0, 3, 14]
+    frozen = model.freeze("y", fold=fold)
     np.testing.assert_array_equal(frozen.run("y:0", feeds), wanted)
     frozen.export(tmp_path / "frozen.pb")
     np.testing.assert_array_equal(models.run_frozen(tmp_path / "frozen.pb", "y:0", feeds), wanted)

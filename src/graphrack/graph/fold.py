@@ -121,7 +121,7 @@ class _Folder:
             self._take_from(node, moved)
             if not node.input or node.op == "Const" or self._gates.of(node.name):
                 continue
-            if not all(_plain(t) in self._nodes and self._nodes[_plain(t)].op == "Const" for t in node.input):
+            if not all(map(self._known, node.input)):
                 continue
             definition = op_table.op_def(node.op)
             types = op_table.output_types(node)
@@ -171,9 +171,7 @@ class _Folder:
         if training or used - {node.name, f"{node.name}:0"} or node.name in self._outputs:
             return
         linear = self._linear(node.input[0], node)
-        if linear is None or any(_plain(text) not in self._nodes for text in node.input[1:]):
-            return
-        if any(self._nodes[_plain(text)].op != "Const" for text in node.input[1:]):
+        if linear is None or not all(map(self._known, node.input[1:])):
             return
         first = node.attr["data_format"].s == b"NCHW"
         scale, offset, mean, variance = (self._value(text).astype(np.float64) for text in node.input[1:])
@@ -204,8 +202,8 @@ class _Folder:
     def _with_constant(self, node: NodeDef, both_ways: bool) -> tuple[_Linear, Array] | None:
         """A node's linear input and its constant one, by channel."""
         for here, there in ((0, 1), (1, 0))[: 2 if both_ways else 1]:
-            constant = self._nodes.get(_plain(node.input[there]))
-            if constant is None or constant.op != "Const" or constant.attr["dtype"].type not in _FLOATS:
+            constant = self._known(node.input[there])
+            if constant is None or constant.attr["dtype"].type not in _FLOATS:
                 continue
             linear = self._linear(node.input[here], node)
             if linear is not None:
@@ -224,9 +222,9 @@ class _Folder:
         if node.op not in _ADDS:
             return None
         for here, there in ((0, 1), (1, 0))[: 1 if node.op == "BiasAdd" else 2]:
-            constant = self._nodes.get(_plain(node.input[there]))
+            constant = self._known(node.input[there])
             below = self._alone(node.input[here], node)
-            if constant is None or constant.op != "Const" or below is None or below.op not in _LINEAR:
+            if constant is None or below is None or below.op not in _LINEAR:
                 continue
             linear = self._product(below)
             if linear is not None:
@@ -234,6 +232,11 @@ class _Folder:
                 if bias is not None:
                     return linear._replace(bias=bias)
         return None
+
+    def _known(self, text: str) -> NodeDef | None:
+        """The constant that an input is, if it waits for nothing: what it is used for may have to."""
+        node = self._nodes.get(_plain(text))
+        return node if node is not None and node.op == "Const" and not node.input else None
 
     def _alone(self, text: str, consumer: NodeDef) -> NodeDef | None:
         name = _plain(text)
@@ -243,8 +246,8 @@ class _Folder:
         return None if self._gates.of(name) or any(t.startswith("^") for t in node.input) else node
 
     def _product(self, node: NodeDef) -> _Linear | None:
-        source = self._nodes.get(_plain(node.input[1]))
-        if source is None or source.op != "Const" or source.attr["dtype"].type not in _FLOATS:
+        source = self._known(node.input[1])
+        if source is None or source.attr["dtype"].type not in _FLOATS:
             return None
         weights = self._value(node.input[1])
         if node.op == "MatMul":
