@@ -149,6 +149,49 @@ def test_what_is_saved_holds_the_tables_and_tensorflow_restores_it(tmp_path: Pat
     np.testing.assert_array_equal(found, expected)
 
 
+OUTPUTS = ["seen_1:0", "dense_found:0", "scores:0"]
+TEN = {"mul_1/y:0": np.int64(10)}  # as it is
+# What is made of a model, and the scope that its names have got.
+MADE = {
+    "frozen": (lambda model: model.freeze(OUTPUTS), ""),
+    "folded": (lambda model: model.freeze(OUTPUTS, fold=True), ""),
+    "bound": (lambda model: model.bind(TEN), ""),
+    "bound under a scope": (lambda model: model.bind(TEN, scope="in/it"), "in/it/"),
+    "merged": (lambda model: gr.merge({"one": model, "two": model}), "two/"),
+    "frozen of what was merged": (lambda model: gr.merge({"one": model}).freeze([f"one/{o}" for o in OUTPUTS]), "one/"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_is_made_of_a_model_has_what_is_in_its_tables(tmp_path: Path, kind: str) -> None:
+    checkpoint(tmp_path)
+    model = gr.load(tmp_path / "model")
+    more = np.array([b"fourfold"], object)
+    model.run("insert", {"words": more})
+    model.run("insert_dense", {"words": more})
+    words = np.array([b"zzz", b"none of them", b"fourfold"], object)
+    wanted = model.run(OUTPUTS, {"words": words})
+    assert [w.tolist() for w in wanted[:2]] == [[3, -1, 8], [3, -1, 8]]
+    make, scope = MADE[kind]
+    made = make(model)
+    model.run("insert", {"words": words})  # from then on each has its own
+    model.run("insert_dense", {"words": words})
+    found = made.run([f"{scope}{name}" for name in OUTPUTS], {f"{scope}words": words})
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    made.export(tmp_path / "exported")
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.saved_model.loader.load(session, ["serve"], str(tmp_path / "exported"))
+        found = session.run([f"{scope}{name}" for name in OUTPUTS], {f"{scope}words:0": words})
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if kind in ("bound", "bound under a scope", "merged"):
+        made.save(tmp_path / "again")
+        found = gr.load(tmp_path / "again").run([f"{scope}{name}" for name in OUTPUTS], {f"{scope}words": words})
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_a_graph_without_values_fills_its_tables_on_first_use(tmp_path: Path) -> None:
     with tf.Graph().as_default():
         tf.identity(from_tensors(tf.placeholder(tf.string, name="words")), name="scores")

@@ -27,6 +27,7 @@ from graphrack.graph.merge import JOINS, add_graph, intersection, join, merge_ve
 from graphrack.graph.names import TensorName, parse_input, parse_tensor
 from graphrack.graph.saver import add_saver, only_for_saving
 from graphrack.graph.scope import is_scope, needed_functions
+from graphrack.tables import add_contents, by_key, tables_in_use
 
 if TYPE_CHECKING:
     from graphrack.instance import Instance
@@ -80,7 +81,9 @@ def bound(model: Model, replacements: Mapping[Any, Any], scope: str) -> Model:
     _fit_signatures(index, result, placeholders.values())
     assets = {found: path for name, path in file.assets.items() if (found := renamed(name)) is not None}
     made_file = made_in_memory(result, file, assets)
-    inner = derived(model.name, made_file, current_values(instance), instance.engine, instance.access.io)
+    values = current_values(instance)
+    tables = by_key(instance, tables_in_use(instance))
+    inner = derived(model.name, made_file, values, instance.engine, instance.access.io, tables)
     return inner if not scope else _together(model.name, [_Part(scope, inner)], {}, {}, "{}")
 
 
@@ -211,11 +214,12 @@ def merge(
 ) -> Model:
     """One model of several, each under a scope of its own.
 
-    Names can't clash: operations, variables, resources that are shared by name and loops' frames get the scope
-    before their names, functions new names where two graphs mean different ones by one. Signatures come along as
-    `scope/key`, collections with their items' new names, variables with their values. The merged model runs,
-    restores, saves, freezes and exports as any other; it shares nothing with the given ones. It runs by the engine
-    that they have in common, else by `auto`; it may read and write files where each model might whose graph could.
+    Names can't clash: operations, variables, resources that are shared by name and loops' frames get the scope before
+    their names, functions new names where two graphs mean different ones by one. Signatures come along as `scope/key`,
+    collections with their items' new names, variables with their values; tables are filled with the entries that they
+    have now. The merged model runs, restores, saves, freezes and exports as any other, but that its checkpoints hold no
+    tables; it shares nothing with the given ones. It runs by the engine that they have in common, else by `auto`; it
+    may read and write files where each model might whose graph could.
 
     Attributes:
         models: by scope.
@@ -291,6 +295,8 @@ def _together(name: str, parts: list[_Part], share: Mapping[str, Iterable[Any]],
     for key in list(nodes):
         graph.node.append(nodes.pop(key))
 
+    tables = {f"{scope}/{k}": t for scope, model in parts for k, t in tables_in_use(model._instance).items()}
+    filled = add_contents(graph, tables)
     present = {node.name for node in graph.node}
     fed = {f"{spec.name}:0": spec._replace(name=f"{spec.name}:0") for spec in inputs.values()}
     init: list[str] = []
@@ -308,7 +314,10 @@ def _together(name: str, parts: list[_Part], share: Mapping[str, Iterable[Any]],
         )
         init += _take_inits(result)
         assets.update((new, path) for old, path in instance.file.assets.items() if (new := rename(old)))
+    if filled:  # what loads it runs the collection, or else the one operation
+        result.collection_def["table_initializer"].node_list.value.extend(filled)
     if init:
+        init += filled
         operation = next(n for n in ("init", *(f"init_{i}" for i in range(1, 99))) if n not in present)
         graph.node.add(name=operation, op="NoOp", input=[f"^{n}" for n in init])
         result.collection_def["saved_model_main_op"].node_list.value.append(operation)

@@ -19,14 +19,23 @@ from graphrack.graph.function_names import unique
 from graphrack.graph.names import TensorName, parse_tensor
 from graphrack.graph.shared import SharedGraph, shared_graph
 from graphrack.instance import Instance
+from graphrack.tables import add_contents, tables_in_use
 
 if TYPE_CHECKING:
     from graphrack.model import Model
+    from graphrack.ops._tables import Table
 
 __all__ = ["current_values", "derived", "frozen", "graph_names"]
 
 
-def derived(name: str, file: ModelFile, values: Mapping[str, Any], engine: Engine, io: bool) -> Model:
+def derived(
+    name: str,
+    file: ModelFile,
+    values: Mapping[str, Any],
+    engine: Engine,
+    io: bool,
+    tables: Mapping[str, Table] | None = None,
+) -> Model:
     """A model of a graph that was made in memory, with its variables' values by key.
 
     Arrays are shared: they are never written in place, and each model replaces its own.
@@ -35,12 +44,17 @@ def derived(name: str, file: ModelFile, values: Mapping[str, Any], engine: Engin
         engine: what its runs use: that of the model it is made from.
         io: whether its ops may read and write files: what was permitted to the model it is made from, whose nodes
             these are.
+        tables: by key; the model gets copies.
     """
     from graphrack.model import Model
+
+    # As they are now: who opens it again gets them so.
+    kept = {key: table.copied() for key, table in (tables or {}).items()}
 
     def opened() -> Instance:
         instance = Instance(file, shared_graph(file), None, engine, io)
         instance.state.values = dict(values)
+        instance.state.resources.update((key, table.copied()) for key, table in kept.items())
         return instance
 
     return Model(opened(), name, opened)
@@ -114,10 +128,11 @@ def frozen(model: Model, outputs: Any, fold: bool) -> Model:
     for name in ("table_initializer", "saved_model_main_op", "legacy_init_op"):
         result.collection_def.pop(name, None)
     assets = {name: path for name, path in instance.file.assets.items() if parse_tensor(name).op in names}
-    if made.table_initializers:
-        result.collection_def["table_initializer"].node_list.value.extend(made.table_initializers)
-        init = unique("init_tables", names)
-        graph_def.node.add(name=init, op="NoOp", input=[f"^{n}" for n in made.table_initializers])
+    initializers = made.table_initializers + add_contents(graph_def, tables_in_use(instance))
+    if initializers:
+        result.collection_def["table_initializer"].node_list.value.extend(initializers)
+        init = unique("init_tables", {node.name for node in graph_def.node})
+        graph_def.node.add(name=init, op="NoOp", input=[f"^{n}" for n in initializers])
         result.collection_def["saved_model_main_op"].node_list.value.append(init)
     file = made_in_memory(result, instance.file, assets)
     return derived(model.name, file, {}, instance.engine, instance.access.io)

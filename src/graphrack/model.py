@@ -344,9 +344,8 @@ class Model:
         """A new model with only what the outputs need, and the variables' values in the graph as constants.
 
         Function calls are inlined, branches of constant predicates taken; devices and nodes for training alone
-        go, and so do control dependencies, but for those that order what is done to tables and stacks.
-        What a checkpoint or a run has put into a table isn't kept: it starts empty, or with its initialiser's
-        entries. Signatures and collections stay as far as their tensors do.
+        go, and so do control dependencies, but for those that order what is done to tables and stacks. Tables
+        are filled with the entries that they have now. Signatures and collections stay as far as their tensors do.
 
         Attributes:
             outputs: a name or several: tensors, operations, outputs of signatures, or signatures.
@@ -367,9 +366,9 @@ class Model:
     def bind(self, replacements: Mapping[Any, Any], *, scope: str = "") -> Model:
         """A new model in whose graph tensors are replaced for all that take from them, as by `input_map`.
 
-        The variables come along with their values; from then on each model has its own. Names stay: a value
-        that replaces a placeholder has its name. All replacements are made at once: `{"x:0": "y:0", "y:0": "x:0"}`
-        swaps two inputs. What only the replaced tensors needed is left out.
+        The variables come along with their values, tables with their entries; from then on each model has its own.
+        Names stay: a value that replaces a placeholder has its name. All replacements are made at once: `{"x:0": "y:0",
+        "y:0": "x:0"}` swaps two inputs. What only the replaced tensors needed is left out.
 
         Attributes:
             replacements: names of any tensors (or inputs of the default signature) to what replaces them: a value

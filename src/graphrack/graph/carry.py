@@ -28,8 +28,9 @@ __all__ = ["Rename", "carry", "renamed_by", "tensor_info"]
 Rename = Callable[[str], "str | None"]
 """The new name of a tensor or an operation, None for one that is gone."""
 
-# Lists of messages that only TensorFlow's own Python code reads, of nodes that it would look for in vain.
-_LEFT_OUT = frozenset(("savers", "saved_model_train_op"))
+# Lists of messages that only TensorFlow's own Python code reads, of nodes that it would look for in vain; and of its
+# tables, by names of which it makes tensors, and can't.
+_LEFT_OUT = frozenset(("savers", "saved_model_train_op", "saveable_objects"))
 
 
 def carry(

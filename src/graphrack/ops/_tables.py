@@ -7,6 +7,7 @@ TensorFlow. Each call on a table is atomic.
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -145,6 +146,14 @@ class Table:
         if keys:
             listed[...] = keys
         return listed, self._array(values, (len(values),))
+
+    def copied(self) -> Table:
+        """A table with the same entries, which is another's."""
+        made = copy.copy(self)
+        made._lock = threading.Lock()
+        with self._lock:
+            made._entries = dict(self._entries)
+        return made
 
     def _readable(self) -> dict[Any, Any]:
         return self._entries

@@ -20,7 +20,8 @@ _LINE_NUMBER, _WHOLE_LINE = -1, -2  # in place of a column of a text file
 # ---- Making ----
 
 
-def _key(node_name: str, container: bytes, shared_name: bytes) -> str:
+def table_key(node_name: str, container: bytes, shared_name: bytes) -> str:
+    """The key under which a model keeps a node's table."""
     return f"{container.decode()}\0{shared_name.decode() or node_name}"
 
 
@@ -49,7 +50,7 @@ def HashTableV2(
     shared_name: bytes = b"",
 ) -> Any:
     kind = kind_of(StaticTable, key_dtype, value_dtype)
-    key = _key(node_name, container, shared_name)
+    key = table_key(node_name, container, shared_name)
     handle = TableHandle(key, node_name, kind, lambda: StaticTable(node_name, key_dtype, value_dtype))
     return lambda: handle
 
@@ -64,7 +65,7 @@ def MutableHashTableV2(
     shared_name: bytes = b"",
 ) -> Any:
     kind = kind_of(Table, key_dtype, value_dtype)
-    key = _key(node_name, container, shared_name)
+    key = table_key(node_name, container, shared_name)
     handle = TableHandle(key, node_name, kind, lambda: Table(node_name, key_dtype, value_dtype))
     return lambda: handle
 
@@ -81,7 +82,7 @@ def MutableHashTableOfTensorsV2(
 ) -> Any:
     shape = _vector_shape(value_shape)
     kind = kind_of(Table, key_dtype, value_dtype)
-    key = _key(node_name, container, shared_name)
+    key = table_key(node_name, container, shared_name)
     handle = TableHandle(key, node_name, kind, lambda: Table(node_name, key_dtype, value_dtype, shape))
     return lambda: handle
 
@@ -125,7 +126,7 @@ def MutableDenseHashTableV2(
     max_load_factor: float = 0.8,
 ) -> Any:
     make = _dense(node_name, value_dtype, value_shape, initial_num_buckets, max_load_factor)
-    key = _key(node_name, container, shared_name)
+    key = table_key(node_name, container, shared_name)
 
     def kernel(state: RunState, empty_key: Any, deleted_key: Any = None) -> TableHandle:
         empty = np.asarray(empty_key)
