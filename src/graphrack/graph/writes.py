@@ -27,7 +27,9 @@ class Writes:
 
     def __init__(self, nodes: Mapping[str, NodeDef], writing: Set[str]):
         self._nodes = nodes
-        self._writes = {name for name, node in nodes.items() if node.op in _WRITES or writing & _calls(node)}
+        self._writes = {name for name, node in nodes.items() if node.op in _WRITES}
+        if writing:
+            self._writes |= {name for name, node in nodes.items() if writing & _calls(node)}
         self._after = _after(nodes, self._writes)
 
     def orders(self, node: NodeDef) -> list[str]:
