@@ -99,7 +99,7 @@ def build(op_name: str, arguments: dict[str, Any], *, shapes: bool = False) -> t
 
 
 def by_tensorflow(
-    op_name: str, arguments: dict[str, Any], shapes: bool = False
+    op_name: str, arguments: dict[str, Any], shapes: bool = False, optimized: bool = False
 ) -> tuple[bytes | None, dict[str, Any], Any]:
     """The serialised graph (None where it can't be built), the feeds, and results or `Refused`."""
     with tf.Graph().as_default() as graph:
@@ -108,7 +108,7 @@ def by_tensorflow(
         except (ValueError, TypeError, tf.errors.OpError) as error:
             return None, {}, Refused(error)
         data = graph.as_graph_def().SerializeToString()
-        with tf.Session(graph=graph, config=PLAIN) as session:
+        with tf.Session(graph=graph, config=None if optimized else PLAIN) as session:
             try:
                 return data, feeds, session.run(outputs if outputs else operation, feeds)
             except (tf.errors.OpError, ValueError, TypeError) as error:
@@ -177,6 +177,7 @@ def check(
     atol: float | None = None,
     refused: bool | None = None,
     static_shapes: bool = False,
+    optimized: bool = False,
     outputs: list[int] | None = None,
     **arguments: Any,
 ) -> Any:
@@ -186,11 +187,12 @@ def check(
         rtol, atol: bounds for floating-point outputs; by default a few units in the last place.
         refused: True asserts that both refuse, False that neither does, None that they agree.
         static_shapes: placeholders get their feeds' shapes (some ops can't be built without).
+        optimized: TensorFlow's graph optimiser may leave the op out where it thinks that it does nothing.
         outputs: compare only these outputs (where others are unspecified).
     """
     note = _Note(op_name, arguments)
     judged.case()
-    data, feeds, expected = by_tensorflow(op_name, arguments, static_shapes)
+    data, feeds, expected = by_tensorflow(op_name, arguments, static_shapes, optimized)
     if data is None:
         misspelled = "unexpected keyword argument" in str(expected.error)
         assert not misspelled, f"{note}: TensorFlow's function has other argument names: {expected}"

@@ -202,7 +202,7 @@ def SplitV(value: Array, size_splits: Array, split_dim: Array, *, num_split: int
         raise ValueError(
             f"size_splits must be a vector of num_split = {num_split} sizes, got shape {size_splits.shape}"
         )
-    if num_split == 1:  # TensorFlow looks at neither size nor dimension then
+    if num_split == 1:  # TensorFlow's graph optimiser leaves the op out then, whatever size and dimension are
         return [value]
     axis = axis_of(int(split_dim.item()), value.ndim, "split_dim")
     counts = size_splits.tolist()
