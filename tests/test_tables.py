@@ -192,6 +192,22 @@ def test_what_is_made_of_a_model_has_what_is_in_its_tables(tmp_path: Path, kind:
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("merged", [False, True])
+def test_what_is_made_of_what_was_made_has_what_was_put_in_last(tmp_path: Path, merged: bool) -> None:
+    checkpoint(tmp_path)
+    model = gr.merge({"in": gr.load(tmp_path / "model").freeze([*OUTPUTS, "insert"])})
+    words = np.array([b"four", b"nothing"], object)
+    model.run("in/insert", {"in/words": words})
+    made = gr.merge({"out": model}) if merged else model.freeze("in/seen_1")
+    scope = "out/in/" if merged else "in/"
+    assert made.run(f"{scope}seen_1", {f"{scope}words": words}).tolist() == [4, 7]
+    made.export(tmp_path / "exported")
+    for _ in range(5):
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.saved_model.loader.load(session, ["serve"], str(tmp_path / "exported"))
+            assert session.run(f"{scope}seen_1:0", {f"{scope}words:0": words}).tolist() == [4, 7]
+
+
 def test_a_graph_without_values_fills_its_tables_on_first_use(tmp_path: Path) -> None:
     with tf.Graph().as_default():
         tf.identity(from_tensors(tf.placeholder(tf.string, name="words")), name="scores")

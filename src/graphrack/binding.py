@@ -295,8 +295,6 @@ def _together(name: str, parts: list[_Part], share: Mapping[str, Iterable[Any]],
     for key in list(nodes):
         graph.node.append(nodes.pop(key))
 
-    tables = {f"{scope}/{k}": t for scope, model in parts for k, t in tables_in_use(model._instance).items()}
-    filled = add_contents(graph, tables)
     present = {node.name for node in graph.node}
     fed = {f"{spec.name}:0": spec._replace(name=f"{spec.name}:0") for spec in inputs.values()}
     init: list[str] = []
@@ -314,8 +312,13 @@ def _together(name: str, parts: list[_Part], share: Mapping[str, Iterable[Any]],
         )
         init += _take_inits(result)
         assets.update((new, path) for old, path in instance.file.assets.items() if (new := rename(old)))
-    if filled:  # what loads it runs the collection, or else the one operation
-        result.collection_def["table_initializer"].node_list.value.extend(filled)
+    tables = {f"{scope}/{k}": t for scope, model in parts for k, t in tables_in_use(model._instance).items()}
+    if tables:  # what loads it runs the collection, or else the one operation
+        initializers = result.collection_def["table_initializer"].node_list.value
+        filled = add_contents(graph, tables, initializers)
+        initializers.extend(filled)
+    else:
+        filled = []
     if init:
         init += filled
         operation = next(n for n in ("init", *(f"init_{i}" for i in range(1, 99))) if n not in present)

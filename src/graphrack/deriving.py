@@ -128,7 +128,7 @@ def frozen(model: Model, outputs: Any, fold: bool) -> Model:
     for name in ("table_initializer", "saved_model_main_op", "legacy_init_op"):
         result.collection_def.pop(name, None)
     assets = {name: path for name, path in instance.file.assets.items() if parse_tensor(name).op in names}
-    initializers = made.table_initializers + add_contents(graph_def, tables_in_use(instance))
+    initializers = made.table_initializers + add_contents(graph_def, tables_in_use(instance), made.table_initializers)
     if initializers:
         result.collection_def["table_initializer"].node_list.value.extend(initializers)
         init = unique("init_tables", {node.name for node in graph_def.node})

@@ -6,7 +6,7 @@ into one that may change is known to the model alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,14 +43,18 @@ def by_key(instance: Instance, tables: Mapping[str, Table]) -> dict[str, Table]:
     return {_key(instance.graph.index.nodes[name]): table for name, table in tables.items()}
 
 
-def add_contents(graph: GraphDef, tables: Mapping[str, Table]) -> list[str]:
+def add_contents(graph: GraphDef, tables: Mapping[str, Table], initializers: Iterable[str]) -> list[str]:
     """Adds what fills tables with the entries that they have now; gives the operations that do.
 
     Attributes:
         tables: by the names that their nodes have in the graph; others are passed over.
+        initializers: operations that fill tables, with what was in them once: that comes before. Nothing else does:
+            what fills one table must not fill another anew.
     """
     made: list[str] = []
     taken = {node.name for node in graph.node}
+    listed = set(initializers)
+    earlier = [(node.input[0], node.name) for node in graph.node if node.name in listed and node.input]
 
     def constant(name: str, array: Any) -> NodeDef:
         node = graph.node.add(name=unique(name, taken), op="Const")
@@ -75,7 +79,8 @@ def add_contents(graph: GraphDef, tables: Mapping[str, Table]) -> list[str]:
         name = unique(f"{node.name}/import", taken)
         sources = [entries(f"{name}/keys", keys, hidden), entries(f"{name}/values", values, hidden)]
         op = "LookupTableImport" if node.op in _OF_REFERENCES else "LookupTableImportV2"
-        filled = graph.node.add(name=name, op=op, input=[node.name, *sources])
+        waits = [f"^{filling}" for table_node, filling in earlier if table_node == node.name]
+        filled = graph.node.add(name=name, op=op, input=[node.name, *sources, *waits])
         filled.attr["Tin"].type = table.key_dtype.number  # type: ignore[assignment]
         filled.attr["Tout"].type = table.value_dtype.number  # type: ignore[assignment]
         made.append(name)
