@@ -30,7 +30,7 @@ from graphrack.formats.dtypes import dtype_of
 from graphrack.formats.protos.graph_pb2 import AttrValue, FunctionDef, GraphDef, NameAttrList, NodeDef, OpDef
 from graphrack.formats.tensor import shape_to_proto, tensor_to_proto
 from graphrack.graph.branches import Known, take_known_branches
-from graphrack.graph.function_names import unique
+from graphrack.graph.function_names import OutputNames, unique
 from graphrack.graph.functions import FunctionLibrary, function_graph
 from graphrack.graph.gates import ENTERS, EXITS, MERGES, NEXT_ITERATIONS, SWITCHES, Gates, through_identities
 from graphrack.graph.index import REF_VARIABLES, RESOURCE_VARIABLES, GraphIndex, Shape, variable
@@ -217,7 +217,7 @@ class _Freezer:
             if value is None and len(arguments) == len(old.signature.input_arg) and i in old.arg_attr:
                 made.arg_attr[i].CopyFrom(old.arg_attr[i])
         frozen = {node.name: node for node in body.frozen() if node.name not in types}
-        names = _OutputNames(self.library, frozen, types)
+        names = OutputNames(self.library.definition, frozen, types)
         for node in frozen.values():
             inputs = [names.of(text) for text in node.input]
             del node.input[:]
@@ -455,40 +455,6 @@ class _Body:
 
     def _trouble(self, node: NodeDef) -> None:
         self._freezer.troubles.append(f"{node.name!r} ({node.op})")
-
-
-class _OutputNames:
-    """How a function's nodes name the tensors that a graph's nodes call `node:i`."""
-
-    def __init__(self, library: FunctionLibrary, nodes: Mapping[str, NodeDef], arguments: Mapping[str, list[int]]):
-        self._library = library
-        self._nodes = nodes
-        self._arguments = arguments
-
-    def of(self, text: str) -> str:
-        op, output = parse_input(text)
-        if output < 0 or op in self._arguments:
-            return text if output < 0 else op
-        left = output
-        for name, count in op_table.output_names(self._definition(op), self._nodes[op].attr):
-            if left < count:
-                return f"{op}:{name}:{left}"
-            left -= count
-        raise GraphError(f"{self._nodes[op].op} {op!r} has no output {output}, which its function takes")
-
-    def type_of(self, op: str, output: int) -> int:
-        if op in self._arguments:
-            return self._arguments[op][output]
-        definition = self._definition(op)
-        found = op_table.argument_types(definition.output_arg, self._nodes[op].attr, definition.name)
-        return [number for _, types in found for number in types][output]
-
-    def _definition(self, op: str) -> OpDef:
-        node = self._nodes[op]
-        definition = self._library.definition(node.op)
-        if definition is None:
-            raise GraphError(f"nobody defines the op {node.op} of {op!r}, a node of a function; it can't be frozen")
-        return definition
 
 
 def _forget_shapes(node: NodeDef) -> None:

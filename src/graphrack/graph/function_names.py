@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping
 from graphrack.errors import GraphError, closest
 from graphrack.formats import op_table
 from graphrack.formats.protos.graph_pb2 import AttrValue, FunctionDef, NodeDef, OpDef
+from graphrack.graph.names import parse_input
 
-__all__ = ["FunctionNames", "fill_in", "unique"]
+__all__ = ["FunctionNames", "OutputNames", "fill_in", "unique"]
 
 
 class FunctionNames:
@@ -117,6 +118,50 @@ class FunctionNames:
                     at += count
                 self._outputs[node.name] = outputs
         return self._outputs[node.name]
+
+
+class OutputNames:
+    """How a function's nodes name the tensors that a graph's nodes call `node:i`.
+
+    Attributes:
+        define: gives an op's definition, None where nobody has one.
+        nodes: the function's, by name.
+        arguments: type numbers of its arguments' tensors.
+    """
+
+    def __init__(
+        self, define: Callable[[str], OpDef | None], nodes: Mapping[str, NodeDef], arguments: Mapping[str, list[int]]
+    ):
+        self._define = define
+        self._nodes = nodes
+        self._arguments = arguments
+
+    def of(self, text: str) -> str:
+        """The function's name of a tensor, `^node` as it is. Raises `GraphError` for one that there isn't."""
+        op, output = parse_input(text)
+        if output < 0 or op in self._arguments:
+            return text if output < 0 else op
+        left = output
+        for name, count in op_table.output_names(self._definition(op), self._nodes[op].attr):
+            if left < count:
+                return f"{op}:{name}:{left}"
+            left -= count
+        raise GraphError(f"{self._nodes[op].op} {op!r} has no output {output}, which its function takes")
+
+    def type_of(self, op: str, output: int) -> int:
+        """A tensor's type number."""
+        if op in self._arguments:
+            return self._arguments[op][output]
+        definition = self._definition(op)
+        found = op_table.argument_types(definition.output_arg, self._nodes[op].attr, definition.name)
+        return [number for _, types in found for number in types][output]
+
+    def _definition(self, op: str) -> OpDef:
+        node = self._nodes[op]
+        definition = self._define(node.op)
+        if definition is None:
+            raise GraphError(f"nobody defines the op {node.op} of {op!r}, a node of a function; it can't be frozen")
+        return definition
 
 
 def fill_in(node: NodeDef, attrs: Mapping[str, AttrValue]) -> None:
