@@ -40,16 +40,32 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def slowed(call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
-    def slow(*arguments: Any) -> Any:
-        time.sleep(seconds)
-        return call(*arguments)
+class Clock:
+    """Seconds that pass as the ways are said to take, however busy the machine is."""
 
-    return slow
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def slowed(self, call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def slow(*arguments: Any) -> Any:
+            self.now += seconds
+            return call(*arguments)
+
+        return slow
 
 
-def test_the_interpreter_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step.ClusterProgram, "run", slowed(step.ClusterProgram.run, 0.2))
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What races are timed by."""
+    clock = Clock()
+    monkeypatch.setattr(race, "perf_counter", lambda: clock.now)
+    return clock
+
+
+def test_the_interpreter_goes_on_where_it_is_the_faster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(step.ClusterProgram, "run", clock.slowed(step.ClusterProgram.run, 0.2))
     model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
     expected = gr.load(folder / "g.pb", engine="numpy").run("y", {"x": data})
     model.warmup({"x": data}, "y")
@@ -61,7 +77,7 @@ def test_the_interpreter_goes_on_where_it_is_the_faster(folder: Path, monkeypatc
     assert not clusters(model)[0].programs
 
 
-def test_openvino_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
     expected = gr.load(folder / "g.pb", engine="numpy").run("y", {"x": data})
     own = step.ClusterStep._by_interpreter
@@ -69,7 +85,7 @@ def test_openvino_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pyte
 
     def slow(cluster: Any, frame: Any) -> None:
         runs.append(1)
-        time.sleep(0.2)
+        clock.now += 0.2
         own(cluster, frame)
 
     monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slow)
@@ -85,19 +101,21 @@ def test_openvino_goes_on_where_it_is_the_faster(folder: Path, monkeypatch: pyte
     assert len(runs) <= 2  # those on new sizes, which would cost OpenVINO more
 
 
-def test_work_of_another_magnitude_is_measured_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_of_another_magnitude_is_measured_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     model = gr.load(folder / "g.pb", engine="auto")
     run = step.ClusterProgram.run
 
     def slow_on_few(program: Any, inputs: Any, *others: Any) -> Any:
-        time.sleep(0.2 if len(inputs[0]) < 1000 else 0.0)
+        clock.now += 0.2 if len(inputs[0]) < 1000 else 0.0
         return run(program, inputs, *others)
 
     own = step.ClusterStep._by_interpreter
 
     def slow_on_many(cluster: Any, frame: Any) -> None:
         value = frame[cluster.slots[0]]
-        time.sleep(0.2 if len(value) >= 1000 else 0.0)
+        clock.now += 0.2 if len(value) >= 1000 else 0.0
         own(cluster, frame)
 
     monkeypatch.setattr(step.ClusterProgram, "run", slow_on_few)
@@ -117,8 +135,8 @@ def test_work_of_another_magnitude_is_measured_anew(folder: Path, monkeypatch: p
         assert any(runs) == by_openvino
 
 
-def test_the_engine_openvino_is_not_measured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step.ClusterProgram, "run", slowed(step.ClusterProgram.run, 0.02))
+def test_the_engine_openvino_is_not_measured(folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(step.ClusterProgram, "run", clock.slowed(step.ClusterProgram.run, 0.02))
     model = gr.load(folder / "g.pb", engine="openvino")
     for _ in range(2):
         model.run("y", {"x": normal(4, 64)})
@@ -140,18 +158,18 @@ def test_a_cluster_that_rests_looks_again_when_its_input_has_another_shape(folde
 
 @pytest.mark.parametrize("own_is_faster", [True, False])
 def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measured(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, own_is_faster: bool
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, own_is_faster: bool
 ) -> None:
     run = step.ClusterProgram.run
 
     def by_little(program: Any, *arguments: Any) -> Any:
         any_sizes = None in program.inputs[0].shape
-        time.sleep(0.0 if own_is_faster and not any_sizes else 0.185)
+        clock.now += 0.0 if own_is_faster and not any_sizes else 0.185
         return run(program, *arguments)
 
     monkeypatch.setattr(race, "_CLEARLY", 0.85)
     monkeypatch.setattr(step.ClusterProgram, "run", by_little)
-    monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slowed(step.ClusterStep._by_interpreter, 0.2))
+    monkeypatch.setattr(step.ClusterStep, "_by_interpreter", clock.slowed(step.ClusterStep._by_interpreter, 0.2))
     model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
     model.warmup({"x": data}, "y")
     model.run("y", {"x": data})
@@ -198,13 +216,13 @@ def of_matrices_that_change(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("slow", ["OpenVINO", "the interpreter"])
 def test_products_of_matrices_that_change_are_measured_however_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_matrices_that_change: None, slow: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, of_matrices_that_change: None, slow: str
 ) -> None:
     model, fed = trained(tmp_path)
     if slow == "OpenVINO":
-        monkeypatch.setattr(step.ClusterProgram, "run", slowed(step.ClusterProgram.run, 0.6))
+        monkeypatch.setattr(step.ClusterProgram, "run", clock.slowed(step.ClusterProgram.run, 0.6))
     else:
-        monkeypatch.setattr(step.ClusterStep, "_by_interpreter", slowed(step.ClusterStep._by_interpreter, 0.6))
+        monkeypatch.setattr(step.ClusterStep, "_by_interpreter", clock.slowed(step.ClusterStep._by_interpreter, 0.6))
     cluster = measured_cluster(model, fed)
     assert cluster.fluid
     assert cluster.state() == (LEFT if slow == "OpenVINO" else "compiled")
@@ -238,11 +256,11 @@ def test_nothing_is_measured_while_something_is_compiled(
 
 
 @pytest.mark.parametrize(("seconds", "times"), [(0.0, 5), (0.03, 2), (0.3, 1)])
-def test_what_takes_long_runs_few_times(seconds: float, times: int) -> None:
+def test_what_takes_long_runs_few_times(clock: Clock, seconds: float, times: int) -> None:
     contest, runs = race.Race(), list[str]()
 
-    def way(name: str) -> Callable[[], None]:
-        return lambda: (runs.append(name), time.sleep(seconds))[1]
+    def way(name: str) -> Callable[..., None]:
+        return clock.slowed(lambda: runs.append(name), seconds)
 
     contest.pending = 3
     assert contest.hold(way("openvino"), way("interpreter"), may_wait=False) == 3
