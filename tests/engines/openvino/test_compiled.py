@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from graphrack.engines.interpreter.state import ModelState
-from graphrack.engines.openvino import background, cache, compiled, executable
+from graphrack.engines.openvino import background, cache, compiled, executable, fingerprint
 from graphrack.engines.openvino.background import Job
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
 from graphrack.formats.dtypes import FLOAT
@@ -302,6 +302,30 @@ def test_openvino_is_not_imported_to_find_that_the_cache_lacks_a_cluster(
         monkeypatch.setenv("GRAPHRACK_CACHE", folder)
         found = executable.executable(program, (2,), model.weights, "f32", separate=False, only_read=True)
         assert found == (None, None)
+
+
+def test_weights_are_looked_at_only_where_the_cache_has_a_cluster_of_the_same_structure(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, looked_at = Model(64, 64), Model(64, 64), list[object]()
+    of_array = fingerprint.of_array
+    monkeypatch.setattr(fingerprint, "of_array", lambda value: looked_at.append(value) or of_array(value))
+
+    def read(program: ClusterProgram, model: Model) -> object:
+        return executable.executable(program, (2,), model.weights, "f32", separate=False, only_read=True)[0]
+
+    assert read(dense(), one) is None
+    assert not looked_at
+    dense().run([random(3, 64)], one.weights)
+    (path,) = stored(place)
+    looked_at.clear()
+    assert read(dense(name="v"), one) is None
+    assert not looked_at
+    assert read(dense(), one) is not None
+    assert read(dense(), other) is None
+    assert any(value is one.weights[0] for value in looked_at)
+    assert any(value is other.weights[0] for value in looked_at)
+    assert stored(place) == [path]
 
 
 def test_a_damaged_file_is_compiled_anew_and_replaced(place: Path) -> None:

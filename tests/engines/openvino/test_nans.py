@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from engines.openvino.running import clusters, compare, states
+from engines.openvino.running import clusters, compare, noted_runs, states
 
+import graphrack as gr
 from graphrack.engines.openvino.nans import DROPPING, to_keep_nan
 
 R = tf.raw_ops
+RNG = np.random.default_rng(3)
 VALUES = np.array([[-1, 0, 1, 2], [0.5, -0.5, 7, -0.0]], np.float32)
 MAKING: dict[str, Callable[[Any], Any]] = {
     "log": tf.log,
@@ -90,6 +93,31 @@ def test_constants_that_are_no_numbers_are_kept(constant: float) -> None:
         return [*pairs, tf.nn.relu(x * odd), tf.exp(x - odd), tf.reduce_max(tf.stack([x, x + odd]), 0)]
 
     compare(build, np.array([-2.0, 0.5, 0.0, 7.0], np.float32))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "auto"])
+def test_weights_that_are_no_numbers_are_left_to_the_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    weights = RNG.normal(size=(3, 64, 64)).astype(np.float32)
+    weights[1, 2, 3], weights[2, 5, 7] = np.nan, np.inf
+    x = RNG.normal(size=(4096, 64)).astype(np.float32)
+    expected = []
+    with tf.Graph().as_default(), tf.Session() as session:
+        given = tf.placeholder(tf.float32, [None, 64], name="x")
+        w = tf.get_variable("w", [64, 64])
+        y = tf.nn.relu(tf.matmul(given, w), name="y")
+        for i, value in enumerate(weights):
+            w.load(value, session)
+            expected.append(session.run(y, {given: x}))
+            tf.train.Saver().save(session, str(tmp_path / f"m{i}"))
+    models = [gr.load(tmp_path / f"m{i}", engine=engine) for i in range(3)]
+    for model in (*models, *models):
+        model.warmup({"x": x}, "y")
+    runs = noted_runs(monkeypatch)
+    for model, values in zip(models, expected, strict=True):
+        np.testing.assert_allclose(model.run("y", {"x": x}), values, rtol=1e-4, atol=1e-5)
+    assert len(runs) == 1  # the others' aren't tried again
 
 
 def test_comparisons_end_it() -> None:

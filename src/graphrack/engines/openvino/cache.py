@@ -4,7 +4,8 @@
 means no cache. `GRAPHRACK_CACHE_LIMIT` bounds what the files take together, 2 GiB if it isn't set; those that were not
 used for longest go first. A folder that can't be written is no cache, and no error.
 
-A file `KEY.ov`, KEY being 32 hexadecimal digits, 24 for the cluster and 8 for the circumstances (`fingerprint.py`):
+A file `KEY.ov`, KEY being 32 hexadecimal digits: 8 for the cluster without its values, 16 for all of the cluster, and
+8 for the circumstances (`fingerprint.py`):
 
     bytes    what
     8        b"graphrck"

@@ -163,10 +163,15 @@ def executable(
     nbytes += sum(w.nbytes for w in kept)
     background.check()
     key, place = "", cache.folder()
+    if place is None and only_read:
+        return None, None
     if place is not None:
-        key = fingerprint.of_cluster(topology, ranks, kept)
-    if only_read and (place is None or not cache.may_have(place, key)):
-        return None, None  # before OpenVINO is imported for it
+        described = fingerprint.Description(topology, ranks)
+        if only_read and not cache.may_have(place, described.structure):
+            return None, None  # before all weights' bytes are looked at for it
+        key = described.with_values(kept)
+        if only_read and not cache.may_have(place, key):
+            return None, None  # before OpenVINO is imported for it
     core, settings = runtime.core(), runtime.settings(precision)
     if place is not None:
         key += fingerprint.of_circumstances(f"{settings['INFERENCE_PRECISION_HINT']}\n{runtime.processor()}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graphrack.engines.openvino.compiled import ClusterProgram
 
 # Raised when what a cluster is compiled to, or how it is described here, changes.
-_VERSION = 5
+_VERSION = 6
 
 
 def of_array(array: Any) -> str:
@@ -37,27 +37,33 @@ def of_circumstances(circumstances: str) -> str:
     return hashlib.blake2b(circumstances.encode(), digest_size=4).hexdigest()
 
 
-def of_cluster(program: ClusterProgram, ranks: Sequence[int], weights: Sequence[Any]) -> str:
-    """24 hexadecimal digits for a cluster.
+class Description:
+    """A cluster, told first without its constants and weights, whose bytes may be many.
 
     Attributes:
-        ranks: of its inputs.
-        weights: their values.
+        structure: 8 hexadecimal digits, with which all clusters begin that differ in their values alone.
     """
-    digest = hashlib.blake2b(digest_size=12)
 
-    def add(*values: Any) -> None:
-        digest.update("\0".join(map(str, values)).encode() + b"\1")
+    def __init__(self, program: ClusterProgram, ranks: Sequence[int]):
+        """`ranks`: of its inputs."""
+        self._program = program
+        self._digest = hashlib.blake2b(digest_size=12)
+        self._add(_VERSION)
+        for part in program.parts:
+            self._add(part.name, part.op, *part.inputs, _described(part.attributes))
+        for given, rank in zip(program.inputs, ranks, strict=True):
+            self._add(given.name, given.dtype, given.shape, rank)
+        self._add(*program.outputs)
+        self.structure = self._digest.hexdigest()[:8]
 
-    add(_VERSION)
-    for part in program.parts:
-        add(part.name, part.op, *part.inputs, _described(part.attributes))
-    for given, rank in zip(program.inputs, ranks, strict=True):
-        add(given.name, given.dtype, given.shape, rank)
-    for name, value in (*program.constants.items(), *zip(program.weights, weights, strict=True)):
-        add(name, of_array(value))
-    add(*program.outputs)
-    return digest.hexdigest()
+    def with_values(self, weights: Sequence[Any]) -> str:
+        """24 hexadecimal digits for the cluster with these values of its weights. To be asked for once."""
+        for name, value in (*self._program.constants.items(), *zip(self._program.weights, weights, strict=True)):
+            self._add(name, of_array(value))
+        return self.structure + self._digest.hexdigest()[:16]
+
+    def _add(self, *values: Any) -> None:
+        self._digest.update("\0".join(map(str, values)).encode() + b"\1")
 
 
 def _described(value: Any) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,10 @@ from graphrack.engines.openvino.pitfalls import marked, may_hold_attention
 from graphrack.engines.openvino.race import Race
 from graphrack.engines.openvino.samples import Batch, are_apart, batch_size
 from graphrack.engines.openvino.shapes import Misfit
+from graphrack.engines.openvino.weights import WeightSets
 
 _MAX_SHAPES = 4096
 _MAX_PROGRAMS = 32
-_MAX_WEIGHTS = 256
 
 # A cluster is compiled once the runs so far could have gained this part of what compiling takes: who has run a
 # model will most likely run it again.
@@ -127,14 +125,12 @@ class ClusterStep:
         self._race = Race()
         self._gain = 0.0
         self._compiling = compiling(interface.parts, sum(c.nbytes for c in interface.constants.values()))
-        self._last: tuple[list[Array], int | None] = ([], 0)
-        self._numbers: dict[tuple[Any, ...], int] = {(): 0}
-        self._checked: dict[tuple[int, ...], list[Any]] = {}
+        self._sets = WeightSets()
 
     def go_on_from(self, other: ClusterStep) -> None:
         """Takes over what is known of the same cluster, and what is compiled of it."""
         self.programs, self.cost = other.programs, other.cost
-        self._known, self._numbers = other._known, other._numbers
+        self._known, self._sets.numbers = other._known, other._sets.numbers
         self._declined, self._race, self._gain = other._declined, other._race, other._gain
 
     def __call__(self, frame: Frame) -> None:
@@ -209,15 +205,10 @@ class ClusterStep:
             if not isinstance(value, (np.ndarray, np.generic)) or value.dtype != dtype:
                 return None
             arrays.append(np.asarray(value, order="C"))
-        weights = [frame[slot] for slot in self._weights]
-        last, shapes = self._last
-        if len(weights) == len(last) and all(map(is_, weights, last)):
-            weights = last  # the very list, by which the program knows them again
-        else:
-            shapes = self._check_weights(weights)
-            self._last = weights, shapes
+        # The very list of the last run where it can be, by which the program knows them again.
+        weights, of_weights = self._sets.look_up([frame[slot] for slot in self._weights])
         inference = self._inference
-        if shapes is None:
+        if of_weights.shapes is None:
             return None
         steady = self._steady
         if steady is not None:
@@ -228,7 +219,7 @@ class ClusterStep:
             one = self.interface
             inference = self._inference = Inference(one.parts, one.constants, one.inputs, one.weights, fluid=self.fluid)
             self._sizes = tuple([self._inputs[i][0] for i in inference.brought])
-        key = (inference.key(arrays), shapes)
+        key = (inference.key(arrays), of_weights.shapes)
         known = self._known.get(key) or self._estimate(key, arrays, weights)
         waiting = background.is_waiting()
         new = self._before not in (None, known) and not waiting
@@ -263,6 +254,8 @@ class ClusterStep:
                 return None
         if results is None:
             self._missing = any_sizes
+        elif not of_weights.are_finite(weights):
+            return None
         else:
             self._next_rest = 1
             contest = cost.magnitude if own is None else known
@@ -314,18 +307,6 @@ class ClusterStep:
     def _shapes_of(self, frame: Frame) -> tuple[Any, ...]:
         shapes = tuple([getattr(frame[slot], "shape", None) for slot, _ in self._inputs])
         return (*shapes, *[np.asarray(frame[slot]).tobytes() for slot in self._sizes]) if self._sizes else shapes
-
-    def _check_weights(self, weights: Sequence[Any]) -> int | None:
-        """A number for the weights' shapes, which are many; None where OpenVINO can't take them."""
-        ids = tuple(map(id, weights))
-        known = self._checked.get(ids)
-        if known is None or any(ref() is not w for ref, w in zip(known, weights, strict=True)):
-            if not all(isinstance(w, np.ndarray) and w.dtype.kind in "fib" and finite(w) for w in weights):
-                return None
-            if len(self._checked) >= _MAX_WEIGHTS:
-                self._checked.clear()
-            self._checked[ids] = [weakref.ref(w) for w in weights]
-        return self._numbers.setdefault(tuple([w.shape for w in weights]), len(self._numbers))
 
     def _estimate(self, key: Any, arrays: Sequence[Array], weights: Sequence[Array]) -> _Shapes:
         assert self._inference is not None
@@ -477,7 +458,7 @@ class ClusterStep:
         if not self._gains(cost):
             return False
         self._gain += cost.interpreter - cost.openvino
-        compiling = self._compiling + sum(w.nbytes for w in self._last[0]) / COMPILED_BYTES_PER_S
+        compiling = self._compiling + sum(w.nbytes for w in self._sets.last) / COMPILED_BYTES_PER_S
         return bool(self.programs) or background.is_waiting() or self._gain >= _HOPE * compiling
 
     def _program(self, inference: Inference, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
