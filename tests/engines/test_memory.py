@@ -18,7 +18,7 @@ from tf_control_flow import control_flow
 from tf_models import session
 
 import graphrack as gr
-from graphrack.engines.interpreter import memory
+from graphrack.engines.interpreter import memory, strips
 
 ROWS, COLUMNS = 4, 6
 MB = 1 << 20
@@ -27,6 +27,9 @@ MB = 1 << 20
 @pytest.fixture(autouse=True)
 def _whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "LEAST_BYTES", 1)
+    monkeypatch.setattr(strips, "LEAST_BYTES", 1)
+    monkeypatch.setattr(strips, "FEWEST", 2)
+    monkeypatch.setattr(strips, "_STRIP_BYTES", 3 * 4 * COLUMNS)
 
 
 # Graphs
@@ -96,12 +99,10 @@ def build(program: Sequence[tuple[int, int, int]]) -> list[Any]:
 @contextlib.contextmanager
 def nothing_used_again() -> Iterator[None]:
     """Values are small, so that steps are the plain ones."""
-    least = memory.LEAST_BYTES
-    memory.LEAST_BYTES = 1 << 60
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (memory, strips):
+            patch.setattr(module, "LEAST_BYTES", 1 << 60)
         yield
-    finally:
-        memory.LEAST_BYTES = least
 
 
 def feeds(seed: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from graphrack.engines.interpreter.order import Cluster, Item, Sections, ordered
 from graphrack.engines.interpreter.plan import Fetch, Place, Plan, Read
 from graphrack.engines.interpreter.reads import LatestReads
 from graphrack.engines.interpreter.steps import STATE_SLOT, Step
+from graphrack.engines.interpreter.strips import chained
 from graphrack.errors import GraphError, UnsupportedOp
 from graphrack.formats.protos.graph_pb2 import NodeDef
 from graphrack.graph.index import GraphIndex
@@ -476,7 +477,8 @@ class _Compiler(NodeCompiler):
         def replaced(step: Step, other: Step) -> None:
             self.places[other] = self.places[step]
 
-        return memory.thrifty(inner, dead, made, self.calls, watch, replaced)
+        thrifty = memory.thrifty(inner, dead, made, self.calls, watch, replaced)
+        return chained(thrifty, [self.calls.get(step) for step in inner], dead, made, watch, replaced)
 
     def block(self, inner: Sequence[Step], own: Collection[str]) -> memory.Block:
         """The own steps of a cluster's nodes, as one."""

@@ -48,6 +48,7 @@ class Call(NamedTuple):
         outputs: for a kernel of one result its slot; for others the number of each used result, and its slot.
         targets: positions of inputs whose shape and dtype, floats, are that result's, and which it may overwrite.
         number: the second input, where the kernel has an operator and that is a constant number.
+        is_elementwise: whether it may be called for parts of what it takes, each in its place (`strips.py`).
     """
 
     kernel: Kernel
@@ -55,6 +56,7 @@ class Call(NamedTuple):
     outputs: int | Sequence[tuple[int, int]]
     targets: Sequence[int] = ()
     number: Any = None
+    is_elementwise: bool = False
 
 
 def targets(node: NodeDef, op: Op, kernel: Kernel, inputs: Sequence[int]) -> Sequence[int]:
@@ -97,7 +99,7 @@ def _counts_alone() -> Sequence[tuple[int, int]]:
 _ALONE = frozenset(_counts_alone())
 
 
-def _is_free(frame: Frame, slot: int) -> bool:
+def is_free(frame: Frame, slot: int) -> bool:
     """Whether nobody but the frame, and a variable of the step that asks, holds the array in a slot or its memory."""
     if _count(frame, slot) not in _ALONE:
         return False
@@ -158,7 +160,7 @@ def _overwriting(plain: Step, call: Call, targets: Sequence[int], dead: Sequence
         targets: positions of inputs that no later step takes.
         dead: all slots that no later step takes.
     """
-    kernel, inputs, outputs, _, _ = call
+    kernel, inputs, outputs = call.kernel, call.inputs, call.outputs
     ufunc = isinstance(kernel, np.ufunc)
     choices = tuple((inputs[i], tuple(slot for j, slot in enumerate(inputs) if j != i)) for i in targets)
     done = tuple(dead)
@@ -168,7 +170,7 @@ def _overwriting(plain: Step, call: Call, targets: Sequence[int], dead: Sequence
             value = frame[slot]
             if value.nbytes >= LEAST_BYTES:
                 watch.large = True
-                if _is_free(frame, slot) and not (ufunc and others and not _fits(value, [frame[i] for i in others])):
+                if is_free(frame, slot) and not (ufunc and others and not _fits(value, [frame[i] for i in others])):
                     result = kernel(*[frame[i] for i in inputs], out=value)
                     if isinstance(outputs, int):
                         frame[outputs] = result

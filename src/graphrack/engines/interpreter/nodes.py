@@ -19,6 +19,7 @@ from graphrack.engines.interpreter.rows import summing_rows
 from graphrack.engines.interpreter.selections import selection
 from graphrack.engines.interpreter.slots import Slots, Tensor
 from graphrack.engines.interpreter.steps import STATE_SLOT
+from graphrack.engines.interpreter.strips import is_elementwise
 from graphrack.engines.interpreter.sums import broadcast_sum
 from graphrack.errors import GraphError
 from graphrack.formats.protos.graph_pb2 import NodeDef
@@ -197,7 +198,9 @@ class NodeCompiler(Slots):
                 step = steps.elementwise(kernel, ready, output, number)
             else:
                 step = steps.one_output(kernel, ready, output)
-            self.calls[step] = memory.Call(kernel, ready, output, memory.targets(node, op, kernel, ready), number)
+            self.calls[step] = memory.Call(
+                kernel, ready, output, memory.targets(node, op, kernel, ready), number, is_elementwise(node)
+            )
             self.add(step, node, slots, (output,))
             if op.ref_output:
                 # The output of an Assign is its variable: whoever takes its value reads it then.

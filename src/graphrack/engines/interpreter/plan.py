@@ -19,6 +19,7 @@ from graphrack.engines.interpreter import memory
 from graphrack.engines.interpreter.control_flow import locate
 from graphrack.engines.interpreter.often import Often
 from graphrack.engines.interpreter.steps import DEAD, STATE_SLOT, Frame, Step
+from graphrack.engines.interpreter.strips import Chain
 from graphrack.errors import FeedError, GraphrackError, OpError, UninitializedError, UnsupportedOp
 from graphrack.graph.names import TensorName
 from graphrack.ops.runtime import Handle, RunState
@@ -248,8 +249,8 @@ class Plan:
         return [value for value in held if isinstance(value, np.ndarray)]
 
     def _each(self) -> list[Step]:
-        """The steps one by one."""
-        return [each for step in self._steps for each in (step.steps if isinstance(step, Often) else (step,))]
+        """The steps one by one, those too that run as one."""
+        return [each for step in self._steps for each in (step.steps if isinstance(step, (Often, Chain)) else (step,))]
 
     def steps(self) -> list[tuple[Place | None, ClusterStep | None]]:
         """For each step where it comes from (None of what only lets go of values), and its cluster where it is one."""
