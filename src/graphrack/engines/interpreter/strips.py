@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphrack.engines.interpreter.control_flow import locate
+from graphrack.engines.interpreter.control_flow import run_step
 from graphrack.engines.interpreter.memory import Call, Watch, is_free
 from graphrack.engines.interpreter.steps import Frame, Step
 from graphrack.formats.dtypes import DOUBLE, FLOAT
@@ -114,11 +114,7 @@ class Chain:
                 frame[slot] = None
             return
         for step in self.steps:
-            try:
-                step(frame)
-            except Exception as error:
-                locate(error, step)
-                raise
+            run_step(step, frame)
 
     def _form(self, frame: Frame) -> tuple[tuple[int, ...], np.dtype[Any], list[int]] | None:
         """The results' shape and dtype, and how what comes in lies; None of what isn't run by strips."""
