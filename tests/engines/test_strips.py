@@ -15,6 +15,7 @@ from peaks import peak_of
 
 import graphrack as gr
 from graphrack.engines.interpreter import memory, strips
+from graphrack.formats.protos.graph_pb2 import NodeDef
 
 RNG = np.random.default_rng(7)
 SHAPES = ((12,), (6, 5), (2, 3, 4), (2, 1, 3, 5), (7, 1))
@@ -206,3 +207,9 @@ def test_a_chain_takes_the_memory_of_one_value_more(tmp_path: Path) -> None:
         tf.reduce_sum(gelu(x), name="y")
     path, fed = written(tmp_path, graph), {"x": np.ones((16384, 512), np.float32)}  # 32 MiB
     assert peak_of(lambda: gr.load(path, engine="numpy").run("y", fed), 40 << 20) < 40 << 20
+
+
+def test_a_node_without_its_type_stays_as_it_is_and_alone() -> None:
+    node = NodeDef(name="a", op="LeakyRelu", input=["x"])
+    assert not strips.is_elementwise(node)
+    assert not node.attr

@@ -43,7 +43,8 @@ Array = np.ndarray[Any, Any]
 
 def is_elementwise(node: NodeDef) -> bool:
     """Whether a node's kernel may be called for strips of what it is to be called for."""
-    if node.op not in _ELEMENTWISE or node.attr["T"].type not in (FLOAT.number, DOUBLE.number):
+    # To look for an attribute that isn't there would add it.
+    if node.op not in _ELEMENTWISE or "T" not in node.attr or node.attr["T"].type not in (FLOAT.number, DOUBLE.number):
         return False
     return "data_format" not in node.attr or node.attr["data_format"].s == b"NHWC"
 
@@ -87,9 +88,10 @@ class Chain:
         """
         self.steps = tuple(steps)
         self._watch, self._dying = watch, tuple(dying)
-        outputs = [_output(call) for call in calls]
+        outputs = {_output(call): None for call in calls}
         given = tuple(dict.fromkeys(slot for call in calls for slot in call.inputs if slot not in outputs))
         places = {slot: i for i, slot in enumerate((*given, *outputs))}
+        dying = frozenset(dying)
         last = {slot: call for call in calls for slot in call.inputs}
         members = []
         for call, slot in zip(calls, outputs, strict=True):
