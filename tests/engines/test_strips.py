@@ -27,7 +27,8 @@ UNARY: Sequence[Callable[[Any], Any]] = (
     lambda x: tf.sqrt(tf.abs(x)), lambda x: tf.rsqrt(x * x + 1.0), lambda x: tf.log(tf.square(x) + 0.5),
     lambda x: tf.log1p(tf.abs(x)), lambda x: tf.reciprocal(tf.abs(x) + 1.0),
     lambda x: tf.pow(x, 2.0), lambda x: tf.pow(x, 3.0), lambda x: tf.pow(tf.abs(x), 0.3),
-    lambda x: tf.maximum(x, 0.25), lambda x: tf.minimum(tf.constant(0.25, x.dtype), x), lambda x: 2.0 - x, lambda x: x * tf.constant([0.5], x.dtype),
+    lambda x: tf.maximum(x, 0.25), lambda x: tf.minimum(tf.constant(0.25, x.dtype), x), lambda x: 2.0 - x,
+    lambda x: x * tf.constant([0.5], x.dtype),
 )  # fmt: skip
 BINARY: Sequence[Callable[[Any, Any], Any]] = (
     tf.add, tf.subtract, tf.multiply, tf.maximum, tf.minimum, tf.squared_difference,

@@ -118,6 +118,9 @@ def test_weights_that_are_no_numbers_are_left_to_the_interpreter(
     for model, values in zip(models, expected, strict=True):
         np.testing.assert_allclose(model.run("y", {"x": x}), values, rtol=1e-4, atol=1e-5)
     assert len(runs) == 1  # the others' aren't tried again
+    assert "isn't given weights" in states(models[2])[0]
+    models[0].run("y", {"x": x})
+    assert states(models[0]) == ["compiled"]
 
 
 def test_comparisons_end_it() -> None:

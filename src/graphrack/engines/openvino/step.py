@@ -431,6 +431,8 @@ class ClusterStep:
 
     def state(self) -> str:
         """What has become of it so far, in a few words."""
+        if not self._sets.are_taken():
+            return "left to the interpreter: OpenVINO isn't given weights such as these"
         programs = list(self.programs.values())
         failures = [program.failure for program in programs if program.failure]
         if any(program.executables() for program in programs):

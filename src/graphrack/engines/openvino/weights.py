@@ -65,6 +65,10 @@ class WeightSets:
         """The values of the last run."""
         return self._last[0]
 
+    def are_taken(self) -> bool:
+        """Whether OpenVINO may be given those of the last run, as far as is known."""
+        return self._last[1].shapes is not None
+
     def look_up(self, values: list[Any]) -> tuple[list[Any], Weights]:
         """The values, as the very list of the last run where they are the same, and what is known of them."""
         last = self._last  # one pair, whatever other threads do
