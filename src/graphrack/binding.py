@@ -47,7 +47,7 @@ def bound(model: Model, replacements: Mapping[Any, Any], scope: str) -> Model:
     if scope and not is_scope(scope):
         raise ValueError(f"scope {scope!r} is no name that TensorFlow allows: letters, digits and _ . \\ / > -")
     instance = model._instance
-    index, old = instance.graph.index, instance.graph.meta_graph
+    index, old = instance.graph.whole_index, instance.graph.meta_graph
     targets = _replacements(instance, replacements)
     made = bind(index.nodes, targets, _named(old))
     file = instance.file
@@ -268,7 +268,7 @@ def _together(name: str, parts: list[_Part], share: Mapping[str, Iterable[Any]],
     keep: set[str] = set()
     for scope, model in parts:
         shared = model._instance.graph
-        index = shared.index
+        index = shared.whole_index
         values[scope] = current_values(model._instance)
         named = _named_but_saver(shared.meta_graph)
         keep.update(f"{scope}/{op}" for op in named)

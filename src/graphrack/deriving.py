@@ -119,7 +119,7 @@ def frozen(model: Model, outputs: Any, fold: bool) -> Model:
     old = graph.meta_graph
     ops = tuple(old.meta_info_def.stripped_op_list.op) if old is not None else ()
     result = MetaGraphDef()
-    made = freeze(graph.index, roots, current_values(instance), ops, result.graph_def, _folded if fold else None)
+    made = freeze(graph.whole_index, roots, current_values(instance), ops, result.graph_def, _folded if fold else None)
     graph_def = result.graph_def
     names = {node.name for node in graph_def.node}
     carry(old, result, renamed_by(lambda op: op if op in names else None), variables=False)

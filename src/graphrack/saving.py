@@ -173,10 +173,11 @@ def meta_graph(instance: Instance) -> MetaGraphDef:
     """The model's MetaGraph; a graph that has no Saver gets one, so that TensorFlow can restore it."""
     graph = instance.graph
     result = MetaGraphDef()
-    if graph.meta_graph is not None:
-        result.CopyFrom(graph.meta_graph)
+    whole = instance.file.parsed()
+    if whole.meta_graph is not None:
+        result.CopyFrom(whole.meta_graph)
     else:
-        result.graph_def.CopyFrom(instance.file.graph_def)
+        result.graph_def.CopyFrom(whole.graph_def)
     if not result.saver_def.restore_op_name:
         if graph.saver is not None:
             result.saver_def.filename_tensor_name = str(graph.saver.filename)

@@ -52,7 +52,11 @@ def described(message) -> dict[str, list[tuple]]:
 
 @pytest.mark.parametrize(("mine", "original"), PAIRS, ids=[m.DESCRIPTOR.name for m, _ in PAIRS])
 def test_messages_have_tensorflow_s_fields_and_numbers(mine, original):
-    assert described(mine) == described(original)
+    found = described(mine)
+    if "TensorProto" in found:  # the one field that is our own, and what is in it
+        assert found["TensorProto"].pop() == ("content_at", 100000, FieldDescriptor.TYPE_MESSAGE, False)
+        del found["TensorProto.ContentAt"]
+    assert found == described(original)
 
 
 @pytest.mark.parametrize("first", ["graphrack", "tensorflow"])

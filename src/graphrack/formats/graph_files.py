@@ -13,25 +13,35 @@ A checkpoint is `m.index` with `m.data-?????-of-?????` (V2), or one file `m`, or
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import itertools
 import os
+import threading
+import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
-from weakref import WeakValueDictionary
+from typing import Any, BinaryIO, Literal
+from weakref import WeakSet, WeakValueDictionary
+
+import numpy as np
 
 from graphrack.errors import CorruptFile, FileError
 from graphrack.formats.checkpoint_names import SHARD, STATE_FILE, prefix_of, v1_files
 from graphrack.formats.checkpoint_state import latest_checkpoint, read_state
+from graphrack.formats.outline import Outline, filled, read_outline
 from graphrack.formats.proto_files import (
+    MAX_MESSAGE_BYTES,
     TABLE_MAGIC,
     GraphMessage,
     explain_missing,
+    is_text,
+    likely_kinds,
     parse_graph_message,
     read_bytes,
+    read_file,
 )
 from graphrack.formats.protos import graph_pb2, metagraph_pb2
 from graphrack.formats.saved_model import saved_meta_graph, saved_model_file
@@ -43,27 +53,51 @@ Kind = Literal["meta graph", "graph def", "saved model"]
 
 
 class Parsed:
-    """The messages of a file. Files of equal bytes share them while they are in use."""
+    """The messages of a file. Files of equal bytes share them while they are in use.
 
-    __slots__ = ("__weakref__", "graph_def", "message", "meta_graph")
+    Attributes:
+        digest: as a ModelFile's.
+        contents: what long constants hold that say where their bytes lie; None where they are in the messages.
+        part_of: what stays in memory with it, and is found by the next that opens the file.
+    """
 
-    def __init__(self, message: GraphMessage):
+    __slots__ = ("__weakref__", "_whole", "contents", "digest", "graph_def", "message", "meta_graph", "part_of")
+
+    def __init__(self, message: GraphMessage, digest: str, contents: np.ndarray[Any, Any] | None = None):
         self.message = message
+        self.digest = digest
+        self.contents = contents
+        self.part_of: Parsed | None = None
+        self._whole: Callable[[], Parsed | None] = lambda: None
         self.meta_graph = message if isinstance(message, metagraph_pb2.MetaGraphDef) else None
         if isinstance(message, graph_pb2.GraphDef):
             self.graph_def = message
         elif self.meta_graph is not None:
             self.graph_def = self.meta_graph.graph_def
 
+    def whole(self) -> Parsed:
+        """The messages with all that constants hold."""
+        if self.contents is None:
+            return self
+        found = self._whole()
+        if found is None:
+            found = Parsed(filled(self.message, self.contents), self.digest)
+            self._whole = weakref.ref(found)
+        return found
+
 
 # Messages take several times the room of their bytes, and once a graph's plans are made nobody looks at
 # them: of small files the bytes are kept, and parsed again where they are needed again. (They are kept, and
 # not read again, because the file may have been replaced.) The last few stay parsed.
 _SMALL_BYTES = 1 << 20
+# Enough to tell text from bytes, and kinds of messages.
+_HEAD_BYTES = 1 << 13
 _recent: deque[Parsed] = deque(maxlen=8)
 
 # By digest and by the file's ending, which has a say in what the bytes are taken for.
 _parsed: WeakValueDictionary[tuple[str, str], Parsed] = WeakValueDictionary()
+_outlines: WeakSet[Parsed] = WeakSet()
+_lock = threading.Lock()
 
 _made = itertools.count(1)
 
@@ -72,9 +106,34 @@ def _parse(data: bytes, path: str, digest: str) -> Parsed:
     key = (digest, os.path.splitext(path)[1])
     found = _parsed.get(key)
     if found is None:
-        found = _parsed.setdefault(key, Parsed(parse_graph_message(data, path)))
+        found = _parsed.setdefault(key, Parsed(parse_graph_message(data, path), digest))
         _recent.append(found)
     return found
+
+
+def _parse_outline(outline: Outline, path: str) -> Parsed:
+    # Contents are compared with those of files that are in use: to compute their digest would take longer than
+    # all the rest, and mostly there is nothing to compare with.
+    digest = f"{hashlib.sha256(outline.data).hexdigest()}{os.path.splitext(path)[1]}+"
+    with _lock:  # or two that open one file at the same time would each find nothing
+        for known in _outlines:
+            if known.digest.startswith(digest) and known.contents is not None and outline.holds(known.contents):
+                return known
+        parsed = Parsed(parse_graph_message(outline.data, path), f"{digest}{next(_made)}", outline.contents)
+        _outlines.add(parsed)
+    return parsed
+
+
+def _read(path: str, file: BinaryIO) -> bytes | Outline:
+    """The bytes of an open file; of a large one that is mostly constants, its outline."""
+    size = os.fstat(file.fileno()).st_size
+    if _SMALL_BYTES < size <= MAX_MESSAGE_BYTES:
+        head = file.read(_HEAD_BYTES)
+        outline = None if is_text(head) else read_outline(file, likely_kinds(head, path)[0])
+        if outline is not None:
+            return outline
+        file.seek(0)
+    return file.read()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +148,8 @@ class ModelFile:
     assets: dict[str, str]
     """Tensor name to the absolute path of the file that a SavedModel's loader feeds it."""
     digest: str
-    """SHA-256 of the graph file's bytes: equal digests, equal graphs."""
+    """Equal digests, equal graphs: SHA-256 of the graph file's bytes; of a file read as its outline, one more
+    number, which this process alone knows."""
     tf_version: str | None
     """The version of TensorFlow that wrote the file; `None` where it isn't written."""
     tags: tuple[str, ...]
@@ -97,10 +157,22 @@ class ModelFile:
     _source: bytes | Parsed
     """The bytes of a small file, the messages of a large one."""
 
-    def parsed(self) -> Parsed:
-        """The file's messages: look at them, but don't change them, and don't keep them longer than needed."""
+    def outline(self) -> Parsed:
+        """The file's messages; if it is large, without what long constants hold, which is beside them.
+
+        Look at them, but don't change them, and don't keep them longer than needed.
+        """
         source = self._source
         return source if isinstance(source, Parsed) else _parse(source, self.path, self.digest)
+
+    @property
+    def contents(self) -> np.ndarray[Any, Any] | None:
+        """The long constants' bytes that `outline` leaves out; they stay in memory with the file. None: nothing."""
+        return self._source.contents if isinstance(self._source, Parsed) else None
+
+    def parsed(self) -> Parsed:
+        """The file's messages, whole: as `outline`, but much longer in the making where that leaves something out."""
+        return self.outline().whole()
 
     @property
     def graph_def(self) -> graph_pb2.GraphDef:
@@ -192,26 +264,36 @@ def checkpoint_exists(prefix: str) -> bool:
         return True
 
 
-def _read_if_there(path: str) -> bytes | None:
+def _read_if_there(path: str) -> bytes | Outline | None:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return _read(path, file)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
     except OSError as error:
         raise FileError(f"{path!r} cannot be read: {error}") from None
 
 
-def _from_data(path: str, data: bytes, tags: str | Iterable[str] | None) -> ModelFile:
+def _from_data(path: str, data: bytes | Outline, tags: str | Iterable[str] | None) -> ModelFile:
     """What a file's bytes hold, and the checkpoint that its name implies."""
-    digest = hashlib.sha256(data).hexdigest()
-    parsed = _parse(data, path, digest)
+    source: bytes | Parsed
+    if isinstance(data, Outline):
+        try:
+            source = parsed = _parse_outline(data, path)
+        except CorruptFile:
+            parsed = None
+        if parsed is None or not isinstance(parsed.message, data.kind):  # what all of the bytes are will tell
+            return _from_data(path, read_bytes(path), tags)
+        digest = parsed.digest
+    else:
+        digest = hashlib.sha256(data).hexdigest()
+        parsed = _parse(data, path, digest)
+        source = data if len(data) <= _SMALL_BYTES else parsed
     message = parsed.message
-    source = data if len(data) <= _SMALL_BYTES else parsed
     if isinstance(message, metagraph_pb2.SavedModel):
         saved = saved_meta_graph(message, path, tags, digest)
-        own = Parsed(saved.meta_graph)
-        own.message = message  # which the MetaGraph is a part of
+        own = Parsed(saved.meta_graph, saved.digest, parsed.contents)
+        own.part_of = parsed
         return _model_file("saved model", path, saved.prefix, saved.assets, saved.digest, own, own)
     prefix = path[: -len(".meta")] if path.endswith(".meta") else None
     if prefix is not None and not checkpoint_exists(prefix):
@@ -244,7 +326,7 @@ def made_in_memory(
     """
     # No other graph has this digest: graphs made in memory are not looked over for equal ones.
     digest = f"made in memory {next(_made)}"
-    parsed = Parsed(message)
+    parsed = Parsed(message, digest)
     kind: Kind = "saved model" if like.kind == "saved model" else "meta graph"
     return _model_file(kind, like.path, None, assets or {}, digest, parsed, parsed)
 
@@ -260,8 +342,8 @@ def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:
         prefix = shard["prefix"].removesuffix(".data")
         what = "a shard of a checkpoint of version 1" if prefix == shard["prefix"] else "values of a checkpoint"
         raise _values_alone(prefix, f"{path!r} is {what}, no graph")
-    data = read_bytes(path)
-    if data.endswith(TABLE_MAGIC):
+    data = read_file(path, functools.partial(_read, path))
+    if isinstance(data, bytes) and data.endswith(TABLE_MAGIC):
         raise _values_alone(path)
     return _from_data(path, data, tags)
 
@@ -281,7 +363,7 @@ def _values_alone(prefix: str, found: str = "") -> FileError:
 def _from_folder(folder: str, tags: str | Iterable[str] | None) -> ModelFile:
     path = saved_model_file(folder)
     if path is not None:
-        return _from_data(path, read_bytes(path), tags)
+        return _from_data(path, read_file(path, functools.partial(_read, path)), tags)
     if not os.path.isfile(os.path.join(folder, STATE_FILE)):
         raise _no_model_in(folder)
     prefix = latest_checkpoint(folder)

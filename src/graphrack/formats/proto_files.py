@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import os
 import re
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Callable
+from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -21,21 +22,26 @@ from graphrack.formats import table
 from graphrack.formats.protos import graph_pb2, metagraph_pb2
 
 __all__ = [
+    "MAX_MESSAGE_BYTES",
     "TABLE_MAGIC",
     "GraphMessage",
     "explain_missing",
+    "is_text",
+    "likely_kinds",
     "parse_graph_message",
     "read_bytes",
+    "read_file",
     "seems_to_be",
 ]
 
+_T = TypeVar("_T")
 GraphMessage: TypeAlias = graph_pb2.GraphDef | metagraph_pb2.MetaGraphDef | metagraph_pb2.SavedModel
 
 _GRAPH, _META, _SAVED = graph_pb2.GraphDef, metagraph_pb2.MetaGraphDef, metagraph_pb2.SavedModel
 _EXPECTED = "a GraphDef, a MetaGraphDef or a SavedModel"
 
 # Protocol buffers are limited to 2 GiB, TensorFlow's writers too.
-_MAX_MESSAGE_BYTES = (1 << 31) - 1
+MAX_MESSAGE_BYTES = (1 << 31) - 1
 
 # ---------------------------------------------------------------------------------------------------------
 # Bytes
@@ -43,9 +49,14 @@ _MAX_MESSAGE_BYTES = (1 << 31) - 1
 
 def read_bytes(path: str) -> bytes:
     """The bytes of a file. Raises `FileError`, for a missing file with the nearest names in its folder."""
+    return read_file(path, lambda file: file.read())
+
+
+def read_file(path: str, read: Callable[[BinaryIO], _T]) -> _T:
+    """What `read` makes of the open file. Raises as `read_bytes`."""
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return read(file)
     except (FileNotFoundError, NotADirectoryError):
         raise explain_missing(path) from None
     except IsADirectoryError:
@@ -83,17 +94,10 @@ def parse_graph_message(data: bytes, path: str) -> GraphMessage:
         raise CorruptFile(f"{path!r} is empty (0 bytes); {_EXPECTED} was expected")
     if is_text(data):
         return _parse_text(data, path)
-    if len(data) > _MAX_MESSAGE_BYTES:
-        raise CorruptFile(f"{path!r} has {len(data)} bytes; a graph file has at most {_MAX_MESSAGE_BYTES}")
-    kinds: tuple[type[GraphMessage], ...]
-    if data[0] == 0x08 or os.path.basename(path).startswith("saved_model."):
-        kinds = (_SAVED, _META, _GRAPH)
-    elif path.endswith(".meta"):
-        kinds = (_META, _GRAPH, _SAVED)
-    else:
-        kinds = (_GRAPH, _META, _SAVED)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise CorruptFile(f"{path!r} has {len(data)} bytes; a graph file has at most {MAX_MESSAGE_BYTES}")
     problem = ""
-    for kind in kinds:
+    for kind in likely_kinds(data, path):
         try:
             message = kind.FromString(data)
         except DecodeError as error:
@@ -102,6 +106,13 @@ def parse_graph_message(data: bytes, path: str) -> GraphMessage:
         if _plausible(message):
             return message
     _explain_bytes(data, path, problem)
+
+
+def likely_kinds(data: bytes, path: str) -> tuple[type[GraphMessage], ...]:
+    """What bytes that begin so, in a file of that name, may be, the likeliest first."""
+    if data[0] == 0x08 or os.path.basename(path).startswith("saved_model."):
+        return (_SAVED, _META, _GRAPH)
+    return (_META, _GRAPH, _SAVED) if path.endswith(".meta") else (_GRAPH, _META, _SAVED)
 
 
 # Anything but spaces and control characters: TensorFlow allows less, but what a wrong message shows here are

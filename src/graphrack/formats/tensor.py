@@ -36,6 +36,7 @@ __all__ = [
     "FunctionAttr",
     "attr_to_proto",
     "attr_value",
+    "can_lie_outside",
     "shape_from_proto",
     "shape_to_proto",
     "tensor_from_proto",
@@ -116,8 +117,12 @@ def shape_to_proto(shape: tuple[int | None, ...] | list[int | None] | None) -> g
     return graph_pb2.TensorShapeProto(dim=[dim(size=-1 if s is None else int(s)) for s in shape])
 
 
-def tensor_from_proto(proto: graph_pb2.TensorProto) -> np.ndarray[Any, Any]:
+def tensor_from_proto(
+    proto: graph_pb2.TensorProto, contents: np.ndarray[Any, Any] | None = None
+) -> np.ndarray[Any, Any]:
     """The array that a constant holds, as TensorFlow reads it.
+
+    `contents`: of the file that it comes from, if it was read as an `Outline`.
 
     Strings are `bytes` in an array of dtype `object`, resource handles and variants their protos in one.
     The array may be read-only (it lies in the proto's own bytes, or is one element seen many times): copy
@@ -137,11 +142,13 @@ def tensor_from_proto(proto: graph_pb2.TensorProto) -> np.ndarray[Any, Any]:
     count = math.prod(shape)
     if count >= 1 << 63:
         raise GraphError(f"a constant of {dtype} with shape {list(shape)}: {count} elements are too many")
-    content = proto.tensor_content
+    content: Any = proto.tensor_content
+    if proto.HasField("content_at"):
+        content = _content_at(proto.content_at, contents, dtype)
     try:
         if count == 0:
             return np.zeros(shape, dtype.numpy)
-        if content:
+        if len(content):
             return _from_content(content, dtype, count).reshape(shape)
         return _from_field(proto, dtype, count, shape)
     except ValueError as error:
@@ -151,7 +158,21 @@ def tensor_from_proto(proto: graph_pb2.TensorProto) -> np.ndarray[Any, Any]:
         raise GraphError(f"a constant of {dtype} with shape {list(shape)}: {error}") from None
 
 
-def _from_content(content: bytes, dtype: DType, count: int) -> np.ndarray[Any, Any]:
+def can_lie_outside(dtype: DType) -> bool:
+    """Whether a constant's `tensor_content` may lie in another place: plain numbers, any bytes of which are some."""
+    return dtype.itemsize > 0 and dtype.number != 10
+
+
+def _content_at(
+    place: graph_pb2.TensorProto.ContentAt, contents: np.ndarray[Any, Any] | None, dtype: DType
+) -> memoryview:
+    end = place.offset + place.size
+    if contents is None or end > contents.size or not can_lie_outside(dtype):
+        raise GraphError(f"a constant of {dtype} says that its {place.size} bytes lie elsewhere, where they don't")
+    return contents[place.offset : end].data
+
+
+def _from_content(content: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
     size = dtype.itemsize
     if size:
         if len(content) != size * count:

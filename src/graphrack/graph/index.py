@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphrack.errors import GraphError, UnknownName, closest
 from graphrack.formats import op_table
 from graphrack.formats.dtypes import UNKNOWN, DType, dtype_of
@@ -45,12 +47,16 @@ class Variable(NamedTuple):
 class GraphIndex:
     """Look-ups over one GraphDef, which must not change any more.
 
+    Attributes:
+        contents: what long constants hold whose nodes only say where it lies; `constant` finds it.
+
     Raises:
         GraphError: two nodes have one name.
     """
 
-    def __init__(self, graph_def: GraphDef, keeps: object = None):
+    def __init__(self, graph_def: GraphDef, keeps: object = None, contents: np.ndarray[Any, Any] | None = None):
         self.graph_def = graph_def
+        self.contents = contents
         self._keeps = keeps  # what stays in memory as long as this does
         self.constants: dict[str, Any] = {}
         """Decoded values of constants, by name."""
@@ -102,7 +108,7 @@ class GraphIndex:
             if "value" not in node.attr:
                 raise GraphError(f"Const {node.name!r} has no value; the graph is incomplete")
             try:
-                found = tensor_from_proto(node.attr["value"].tensor)
+                found = tensor_from_proto(node.attr["value"].tensor, self.contents)
             except GraphError as error:
                 raise GraphError(f"Const {node.name!r}: {error}") from error
             self.constants[node.name] = found

@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from graphrack.formats.graph_files import ModelFile
+import numpy as np
+
+from graphrack.formats.graph_files import ModelFile, Parsed
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef
 from graphrack.graph.index import GraphIndex
 from graphrack.graph.saver import Restored, SaverNodes, restored_by, saver_nodes
@@ -39,27 +41,29 @@ class SharedGraph:
 
     @property
     def index(self) -> GraphIndex:
-        """Of the graph with its function calls inlined. Don't hold on to it."""
+        """Of the graph with its function calls inlined. Don't hold on to it.
+
+        Its nodes are for looking: what long constants hold isn't in them, but `index.constant` has it.
+        """
         found = self._index()
         if found is None:
-            parsed = self._file.parsed()
-            graph_def = parsed.graph_def
-            if graph_def.library.function:
-                from graphrack.graph.functions import inline_functions
-
-                # Ops of other builds of TensorFlow bring their definitions along.
-                meta_graph = parsed.meta_graph
-                own = meta_graph.meta_info_def.stripped_op_list.op if meta_graph is not None else ()
-                graph_def = inline_functions(graph_def, ops=own)
-            found = GraphIndex(graph_def, keeps=parsed)
-            self._index = weakref.ref(found)
-            _recent.append(found)
+            made = found = _indexed(self._file.outline())
+            if self._file.contents is not None:  # which stay in memory with the file, and with nothing else
+                self._index = lambda: made
+            else:
+                self._index = weakref.ref(found)
+                _recent.append(found)
         return found
 
     @property
+    def whole_index(self) -> GraphIndex:
+        """The same of nodes that hold all there is, to make other graphs of. It may be made anew each time."""
+        return self.index if self._file.contents is None else _indexed(self._file.parsed())
+
+    @property
     def meta_graph(self) -> MetaGraphDef | None:
-        """What wraps the graph, or None. Don't hold on to it."""
-        return self._file.meta_graph
+        """What wraps the graph, or None; the graph in it is for looking, as `index` is. Don't hold on to it."""
+        return self._file.outline().meta_graph
 
     def once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """What `make` gives, worked out once per key."""
@@ -72,8 +76,9 @@ class SharedGraph:
 
     def memory(self) -> int:
         """Bytes of what `release` lets go of: the constants that plans hold."""
-        arrays = {id(a): a.nbytes for kept in list(self.kept.values()) for a in getattr(kept, "arrays", tuple)()}
-        return sum(arrays.values())
+        stays = self._file.contents
+        arrays = {id(a): a for kept in list(self.kept.values()) for a in getattr(kept, "arrays", tuple)()}
+        return sum(a.nbytes for a in arrays.values() if stays is None or not np.may_share_memory(a, stays))
 
     def programs(self) -> list[Any]:
         """What plans have had compiled beyond themselves; see `Plan.programs`."""
@@ -98,6 +103,18 @@ class SharedGraph:
     def restored(self) -> list[Restored]:
         """What the graph's own Saver restores."""
         return restored_by(self.index, self.saver) if self.saver is not None else []
+
+
+def _indexed(parsed: Parsed) -> GraphIndex:
+    graph_def = parsed.graph_def
+    if graph_def.library.function:
+        from graphrack.graph.functions import inline_functions
+
+        # Ops of other builds of TensorFlow bring their definitions along.
+        meta_graph = parsed.meta_graph
+        own = meta_graph.meta_info_def.stripped_op_list.op if meta_graph is not None else ()
+        graph_def = inline_functions(graph_def, ops=own)
+    return GraphIndex(graph_def, keeps=parsed, contents=parsed.contents)
 
 
 _shared: WeakValueDictionary[tuple[str, tuple[str, ...]], SharedGraph] = WeakValueDictionary()

@@ -112,7 +112,7 @@ class TensorFlowPlan:
         assert isinstance(state, Run)
         graph = self._graph()
         assert graph is not None  # the model that runs holds it
-        session = state.resource(_SESSION, lambda: ModelSession(graph.index.graph_def))
+        session = state.resource(_SESSION, lambda: ModelSession(graph.whole_index.graph_def))
         return session.run(self, feeds, values, state)
 
     def arrays(self) -> list[np.ndarray[Any, Any]]:
