@@ -165,11 +165,11 @@ def can_lie_outside(dtype: DType) -> bool:
 
 def _content_at(
     place: graph_pb2.TensorProto.ContentAt, contents: np.ndarray[Any, Any] | None, dtype: DType
-) -> memoryview:
+) -> np.ndarray[Any, Any]:
     end = place.offset + place.size
     if contents is None or end > contents.size or not can_lie_outside(dtype):
         raise GraphError(f"a constant of {dtype} says that its {place.size} bytes lie elsewhere, where they don't")
-    return contents[place.offset : end].data
+    return contents[place.offset : end]
 
 
 def _from_content(content: Any, dtype: DType, count: int) -> np.ndarray[Any, Any]:
@@ -183,6 +183,8 @@ def _from_content(content: Any, dtype: DType, count: int) -> np.ndarray[Any, Any
         if dtype.number == 10 and content.strip(b"\0\1"):
             # strip leaves what lies between the first and the last byte that is neither, if there is any
             raise GraphError("a constant of bool has bytes other than 0 and 1 in its tensor_content")
+        if isinstance(content, np.ndarray):  # a view, and not of a buffer: its memory can be told to be our own
+            return content.view(dtype.numpy)
         return np.frombuffer(content, dtype.numpy)
     if dtype.is_string:
         return _strings_from_content(content, count)

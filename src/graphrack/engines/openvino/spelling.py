@@ -21,9 +21,21 @@ _SWAPPED = {"Greater": "Less", "GreaterEqual": "LessEqual"}
 def constant(name: str, value: Any) -> Part:
     """A node for a constant; a large one is shared with OpenVINO."""
     array = np.asarray(value)
-    shared = array.nbytes >= _MIN_SHARED_BYTES and array.flags.writeable and array.flags.c_contiguous
-    tensor = Tensor(array if shared else np.array(array, order="C"), shared_memory=shared)
+    shared = _shareable(array) if array.nbytes >= _MIN_SHARED_BYTES and array.flags.c_contiguous else None
+    tensor = Tensor(np.array(array, order="C") if shared is None else shared, shared_memory=shared is not None)
     return Part(name, "Const", {"value": tensor, "dtype": from_numpy(array.dtype)}, ())
+
+
+def _shareable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The same memory as OpenVINO shares it, which is only what may be written (it doesn't write it); else None."""
+    if array.flags.writeable:
+        return array
+    view = array.view()
+    try:
+        view.flags.writeable = True  # of memory that is our own, as the contents of large graph files are
+    except ValueError:
+        return None
+    return view
 
 
 def spelled(part: Part) -> list[Part]:
