@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import mmap
+import re
 from collections.abc import Iterable
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -30,6 +31,11 @@ _Message = TypeVar("_Message", bound=graph_pb2.GraphDef | metagraph_pb2.MetaGrap
 
 # Shorter contents stay in the message: taking one out takes some twenty microseconds.
 _LEAST_BYTES = 1 << 14
+# How an attribute begins that holds such a constant: a tag and a length in three bytes and more, a dtype, a shape, and
+# again a tag and a length in three bytes and more.
+_LONG_CONSTANT = re.compile(
+    rb"\x42[\x80-\xff]{2,4}[\x01-\x7f]\x08.\x12[\x00-\x7f].{0,127}?\x22[\x80-\xff]{2,4}[\x01-\x7f]", re.DOTALL
+)
 _ALIGNMENT = 64
 # At a time: what tells which bytes differ stays in the cache.
 _COMPARED_BYTES = 1 << 18
@@ -75,8 +81,10 @@ def read_outline(file: BinaryIO, kind: type[Any]) -> Outline | None:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # not every file system has maps
         return None
+    cut = _Cut()
     with data:
-        cut = _Cut()
+        if _LONG_CONSTANT.search(data) is None:  # most graphs: to go through their nodes would take some milliseconds
+            return None
         try:
             pieces = _around(data, kind, cut)
         except _IrregularError:
