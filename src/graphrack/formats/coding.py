@@ -14,6 +14,7 @@ ordered   numbers and strings as byte strings that sort as the values do; keys o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
+def read_varint(data: bytes | memoryview | mmap, at: int, end: int) -> tuple[int, int]:
     """The varint at `at` and where it ends. Raises `MalformedError`: cut off, over 64 bits, not shortest."""
     value = shift = 0
     while at < end and shift < 7 * MAX_VARINT:

@@ -20,10 +20,11 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
-from graphrack.formats.coding import varint
+from graphrack.formats.coding import MalformedError, read_varint, varint
 from graphrack.formats.dtypes import DTYPES
 from graphrack.formats.protos import graph_pb2, metagraph_pb2
 from graphrack.formats.tensor import can_lie_outside
+from graphrack.formats.wire import Field, fields
 
 __all__ = ["Outline", "filled", "read_outline"]
 
@@ -68,10 +69,6 @@ class Outline(NamedTuple):
         )
 
 
-class _IrregularError(Exception):
-    """The bytes are no such message as they were taken for."""
-
-
 def read_outline(file: BinaryIO, kind: type[Any]) -> Outline | None:
     """The outline of an open file that is taken to hold a message of that kind; None where it has none.
 
@@ -87,7 +84,7 @@ def read_outline(file: BinaryIO, kind: type[Any]) -> Outline | None:
             return None
         try:
             pieces = _around(data, kind, cut)
-        except _IrregularError:
+        except MalformedError:
             return None
     if not cut.places:
         return None
@@ -156,7 +153,7 @@ def _rewritten(data: mmap.mmap, at: int, end: int, path: tuple[int, ...], cut: _
     """A message's bytes with those of its nodes that can be made shorter; `path` leads to these, by field."""
     pieces: list[bytes] = []
     kept = at  # from here on as they are
-    for number, wire, start, first, last in _fields(data, at, end):
+    for number, wire, start, first, last in _all_fields(data, at, end):
         if number != path[0] or wire != 2 or last - first < _LEAST_BYTES:
             continue
         inner = _rewritten(data, first, last, path[1:], cut) if len(path) > 1 else _shorter(data, first, last, cut)
@@ -171,7 +168,7 @@ def _rewritten(data: mmap.mmap, at: int, end: int, path: tuple[int, ...], cut: _
 def _shorter(data: mmap.mmap, at: int, end: int, cut: _Cut) -> list[bytes] | None:
     """A Const's bytes without its contents; None where there is nothing to take out."""
     op, entries = b"", []
-    for number, wire, start, first, last in _fields(data, at, end):
+    for number, wire, start, first, last in _all_fields(data, at, end):
         if number == _NAME_OF_OP and wire == 2:
             op = data[first : min(last, first + 8)]
         elif number == _ATTRIBUTES and wire == 2 and (last - first >= _LEAST_BYTES or b"value" in data[first:last]):
@@ -179,69 +176,37 @@ def _shorter(data: mmap.mmap, at: int, end: int, cut: _Cut) -> list[bytes] | Non
     if op != b"Const" or len(entries) != 1:
         return None
     entry, first, last = entries[0]
-    parts = list(_fields(data, first, last))
+    parts = _all_fields(data, first, last)
     if [(p[0], p[1]) for p in parts] != [(_KEY, 2), (_VALUE, 2)] or data[parts[0][3] : parts[0][4]] != b"value":
         return None
-    value = list(_fields(data, *parts[1][3:]))
+    value = _all_fields(data, *parts[1][3:])
     if [(p[0], p[1]) for p in value] != [(_TENSOR, 2)]:
         return None
-    fields = list(_fields(data, *value[0][3:]))
-    found = [p for p in fields if p[0] == _CONTENT]
-    types = [_varint(data, p[3])[0] for p in fields if p[0] == _DTYPE]
-    if len(found) != 1 or len(types) != 1 or any(p[0] == _CONTENT_AT for p in fields):
+    _, _, _, tensor, after = value[0]
+    held = _all_fields(data, tensor, after)
+    contents = [field for field in held if field[0] == _CONTENT]
+    types = [read_varint(data, f[3], f[4])[0] for f in held if f[0] == _DTYPE and f[1] == 0]
+    if len(contents) != 1 or len(types) != 1 or any(field[0] == _CONTENT_AT for field in held):
         return None
     dtype = DTYPES.get(types[0])
-    _, wire, start, content, after = found[0]
-    if wire != 2 or after - content < _LEAST_BYTES or dtype is None or not can_lie_outside(dtype):
+    _, wire, start, content, behind = contents[0]
+    if wire != 2 or behind - content < _LEAST_BYTES or dtype is None or not can_lie_outside(dtype):
         return None
-    tensor = [data[value[0][3] : start], cut.take(content, after), data[after : value[0][4]]]
+    shorter = [data[tensor:start], cut.take(content, behind), data[behind:after]]
     return [
         data[at:entry],
-        _field(_ATTRIBUTES, [data[first : parts[0][4]], _field(_VALUE, [_field(_TENSOR, tensor)])]),
+        _field(_ATTRIBUTES, [data[first : parts[0][4]], _field(_VALUE, [_field(_TENSOR, shorter)])]),
         data[last:end],
     ]
+
+
+def _all_fields(data: mmap.mmap, at: int, end: int) -> list[Field]:
+    found = list(fields(data, at, end))
+    if found and found[-1][4] > end:
+        raise MalformedError("the last field ends beyond its message")
+    return found
 
 
 def _field(number: int, pieces: list[bytes]) -> bytes:
     """A field whose bytes are these."""
     return b"".join([varint(number << 3 | 2), varint(sum(map(len, pieces))), *pieces])
-
-
-def _fields(data: mmap.mmap, at: int, end: int) -> list[tuple[int, int, int, int, int]]:
-    """The fields of a message: number, wire type, where each begins, where its own bytes begin and end."""
-    found = []
-    while at < end:
-        start = at
-        tag = data[at]
-        at += 1
-        if tag > 127:
-            tag, at = _varint(data, start)
-        wire = tag & 7
-        if wire == 2:
-            size = data[at] if at < end else 0
-            at += 1
-            if size > 127:
-                size, at = _varint(data, at - 1)
-            first, at = at, at + size
-        elif wire == 0:
-            first, (_, at) = at, _varint(data, at)
-        elif wire in (1, 5):
-            first, at = at, at + (8 if wire == 1 else 4)
-        else:
-            raise _IrregularError
-        if at > end:
-            raise _IrregularError
-        found.append((tag >> 3, wire, start, first, at))
-    return found
-
-
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64 and at < len(data):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    raise _IrregularError

@@ -9,6 +9,7 @@ names and ops as nodes do. A text file names its fields, and the first one tells
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from graphrack.errors import CorruptFile, FileError, closest
 from graphrack.formats import table
+from graphrack.formats.coding import MalformedError
 from graphrack.formats.protos import graph_pb2, metagraph_pb2
+from graphrack.formats.wire import fields
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -147,42 +150,16 @@ def _explain_bytes(data: bytes, path: str, problem: str) -> NoReturn:
 
 def _cut_short(data: bytes) -> str:
     """What to say if the message's last field is longer than the bytes that are left, else nothing."""
-    at, size = 0, len(data)
-    while at < size:
-        start = at
-        tag, at = _varint(data, at)
-        wire = tag & 7
-        if wire == 2:
-            length, at = _varint(data, at)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        elif wire == 0:
-            length, (_, at) = 0, _varint(data, at)
-        else:
-            return ""
-        if at < 0:  # a varint broken off, or too long
-            return ""
-        if at + length > size:
-            if tag >> 3 > 8:  # no graph message has such a field: these aren't lengths
-                return ""
-            return (
-                f"the field that begins at byte {start} says that it has {length} bytes, but {size - at} are"
-                " left: the file seems cut short"
-            )
-        at += length
+    try:
+        for number, _, start, first, end in fields(data, 0, len(data)):
+            if end > len(data) and number <= 8:  # no graph message has one above: these aren't lengths
+                return (
+                    f"the field that begins at byte {start} says that it has {end - first} bytes, but"
+                    f" {len(data) - first} are left: the file seems cut short"
+                )
+    except MalformedError:
+        pass
     return ""
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while 0 <= at < len(data) and shift < 64:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-    return 0, -1
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -338,19 +315,10 @@ def seems_to_be(data: bytes) -> str:
 
 def _is_onnx(data: bytes) -> bool:
     # ModelProto: ir_version (1, varint), producer_name (2, bytes), …, graph (7, bytes), opset_import (8)
-    seen, at = set(), 0
-    for _ in range(16):
-        tag, at = _varint(data, at)
-        if at < 0:
-            break
-        seen.add(tag)
-        if tag & 7 == 0:
-            _, at = _varint(data, at)
-        elif tag & 7 == 2:
-            length, at = _varint(data, at)
-            at = at + length if at >= 0 else at
-        else:
-            return False
-        if at < 0 or at >= len(data):
-            break
+    seen = set()
+    try:
+        for number, wire, *_ in itertools.islice(fields(data, 0, len(data)), 16):
+            seen.add(number << 3 | wire)
+    except MalformedError:
+        pass
     return 0x08 in seen and 0x3A in seen and seen <= {0x08, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72}

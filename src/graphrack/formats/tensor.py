@@ -321,8 +321,8 @@ def _as_bytes(value: Any) -> bytes:
     raise GraphError(f"a string tensor's element is {value!r}; bytes or str were expected")
 
 
-def attr_value(proto: graph_pb2.AttrValue) -> Any:
-    """The Python value of an attribute.
+def attr_value(proto: graph_pb2.AttrValue, contents: np.ndarray[Any, Any] | None = None) -> Any:
+    """The Python value of an attribute. `contents`: as of `tensor_from_proto`.
 
     `s` gives `bytes`, `i` int, `f` float, `b` bool, `type` a `DType` (a reference type its base type, no
     type at all `None`), `shape` a tuple or `None`, `tensor` an array, `func` a `FunctionAttr`, `list` a
@@ -339,7 +339,7 @@ def attr_value(proto: graph_pb2.AttrValue) -> Any:
     if kind == "shape":
         return shape_from_proto(proto.shape)
     if kind == "tensor":
-        return tensor_from_proto(proto.tensor)
+        return tensor_from_proto(proto.tensor, contents)
     if kind == "list":
         return _list_value(proto.list)
     if kind == "func":

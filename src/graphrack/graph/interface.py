@@ -82,7 +82,7 @@ class Operations(Mapping[str, Operation]):
             tuple(f"{op}:{i}" for _, (op, i) in inputs if i >= 0),
             tuple(op for _, (op, i) in inputs if i < 0),
             tuple(self._index.outputs(node)),
-            MappingProxyType({k: attr_value(v) for k, v in node.attr.items()}),
+            MappingProxyType({k: attr_value(v, self._index.contents) for k, v in node.attr.items()}),
         )
 
     def __contains__(self, name: object) -> bool:

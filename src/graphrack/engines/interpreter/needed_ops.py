@@ -80,7 +80,7 @@ def bound(
     """
     if not op.keywords:
         return op.bind(site + node.name, {}, {})
-    attributes = {k: attr_value(node.attr[k]) for k in op.keywords if k in node.attr}
+    attributes = {k: attr_value(node.attr[k], index.contents) for k in op.keywords if k in node.attr}
     facts: dict[str, Any] = {"input_count": input_count, "used_outputs": used_outputs}
     if "output_count" in op.keywords:
         facts["output_count"] = index.output_count(node)
