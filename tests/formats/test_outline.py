@@ -246,6 +246,16 @@ def test_a_large_frozen_graph_runs(network: tuple[Path, np.ndarray], engine: str
     np.testing.assert_allclose(model.run("y:0", {"x:0": ONES}), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_its_operations_show_their_constants(network: tuple[Path, np.ndarray]) -> None:
+    operations = gr.load(network[0]).operations
+    shown = [one.attributes["value"] for one in operations.values() if one.type == "Const"]
+    graph = tf.GraphDef.FromString(network[0].read_bytes())
+    expected = [tf.make_ndarray(node.attr["value"].tensor) for node in graph.node if node.op == "Const"]
+    assert len(shown) == len(expected) == 4
+    for found, value in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(found, value)
+
+
 def test_what_is_made_of_it_holds_its_constants(network: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     path, expected = network
     model = gr.load(path)
