@@ -66,8 +66,10 @@ def test_tensorflow_computes_from_the_files_what_is_written_down(tmp_path: Path)
 def test_training_anew_gives_models_as_good(tmp_path: Path) -> None:
     summary = train_models(tmp_path)
     for name, share in SUMMARY["accuracy"].items():
-        # Other processors round otherwise, and training magnifies that: 0.044 is the most that was seen.
-        assert abs(summary["accuracy"][name] - share) < 0.06, name
+        # Other processors round otherwise, and training magnifies that: 2000 steps through batch norms most of all,
+        # by which 16 of 360 images were told otherwise on one.
+        allowed = 0.06 if name == "digits_frozen.pb" else 0.03
+        assert abs(summary["accuracy"][name] - share) < allowed, name
     found = summary["cubic"]["root_mean_square_error_cm"]
     assert found == pytest.approx(SUMMARY["cubic"]["root_mean_square_error_cm"], abs=1e-3)
     files = [sorted(str(p.relative_to(f)) for p in f.rglob("*")) for f in (MODELS, tmp_path / "examples/models")]

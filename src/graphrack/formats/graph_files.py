@@ -13,7 +13,6 @@ A checkpoint is `m.index` with `m.data-?????-of-?????` (V2), or one file `m`, or
 
 from __future__ import annotations
 
-import functools
 import glob
 import hashlib
 import itertools
@@ -124,8 +123,12 @@ def _parse_outline(outline: Outline, path: str) -> Parsed:
     return parsed
 
 
-def _read(path: str, file: BinaryIO) -> bytes | Outline:
-    """The bytes of an open file; of a large one that is mostly constants, its outline."""
+def _read(path: str) -> bytes | Outline:
+    """The bytes of a file; of a large one with long constants, its outline. Raises as `read_bytes`."""
+    return read_file(path, lambda file: _read_open(path, file))
+
+
+def _read_open(path: str, file: BinaryIO) -> bytes | Outline:
     size = os.fstat(file.fileno()).st_size
     if _SMALL_BYTES < size <= MAX_MESSAGE_BYTES:
         head = file.read(_HEAD_BYTES)
@@ -267,7 +270,7 @@ def checkpoint_exists(prefix: str) -> bool:
 def _read_if_there(path: str) -> bytes | Outline | None:
     try:
         with open(path, "rb") as file:
-            return _read(path, file)
+            return _read_open(path, file)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
     except OSError as error:
@@ -342,7 +345,7 @@ def _from_file(path: str, tags: str | Iterable[str] | None) -> ModelFile:
         prefix = shard["prefix"].removesuffix(".data")
         what = "a shard of a checkpoint of version 1" if prefix == shard["prefix"] else "values of a checkpoint"
         raise _values_alone(prefix, f"{path!r} is {what}, no graph")
-    data = read_file(path, functools.partial(_read, path))
+    data = _read(path)
     if isinstance(data, bytes) and data.endswith(TABLE_MAGIC):
         raise _values_alone(path)
     return _from_data(path, data, tags)
@@ -363,7 +366,7 @@ def _values_alone(prefix: str, found: str = "") -> FileError:
 def _from_folder(folder: str, tags: str | Iterable[str] | None) -> ModelFile:
     path = saved_model_file(folder)
     if path is not None:
-        return _from_data(path, read_file(path, functools.partial(_read, path)), tags)
+        return _from_data(path, _read(path), tags)
     if not os.path.isfile(os.path.join(folder, STATE_FILE)):
         raise _no_model_in(folder)
     prefix = latest_checkpoint(folder)

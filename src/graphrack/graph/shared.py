@@ -47,9 +47,9 @@ class SharedGraph:
         """
         found = self._index()
         if found is None:
-            made = found = _indexed(self._file.outline())
+            found = _indexed(self._file.outline())
             if self._file.contents is not None:  # which stay in memory with the file, and with nothing else
-                self._index = lambda: made
+                self._index = lambda: found
             else:
                 self._index = weakref.ref(found)
                 _recent.append(found)
