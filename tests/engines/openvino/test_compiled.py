@@ -1,87 +1,19 @@
-"""Clusters compiled: when and how often, for which weights, from the cache, and by many threads at once."""
+"""Clusters compiled: when and how often, for which weights, and from the cache."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from engines.openvino.programs import Model, T, check, conv, conv_of, dense, dense_of, random, settled
 
-from graphrack.engines.interpreter.state import ModelState
 from graphrack.engines.openvino import background, cache, compiled, executable, fingerprint
 from graphrack.engines.openvino.background import Job
 from graphrack.engines.openvino.compiled import ClusterProgram, Input, Part, Source
-from graphrack.formats.dtypes import FLOAT
-
-RNG = np.random.default_rng(0)
-T = {"T": FLOAT}
-
-
-def dense(*, wait: bool = True, precision: str = "f32", name: str = "w") -> ClusterProgram:
-    """relu(x @ w), and its product with w."""
-    parts = [
-        Part("product", "MatMul", {**T, "transpose_a": False, "transpose_b": False}, (Source("x", 0), Source(name, 0))),
-        Part("relu", "Relu", T, (Source("product", 0),)),
-        Part(
-            "again", "MatMul", {**T, "transpose_a": False, "transpose_b": False}, (Source("relu", 0), Source(name, 0))
-        ),
-    ]
-    inputs = [Input("x", np.dtype(np.float32), None)]
-    outputs = [Source("again", 0), Source("relu", 0)]
-    return ClusterProgram(parts, {}, [name], inputs, outputs, wait=wait, precision=precision)
-
-
-def dense_of(x: Any, w: Any) -> list[Any]:
-    first = np.maximum(x @ w, 0)
-    return [first @ w, first]
-
-
-def conv(*, wait: bool = True) -> ClusterProgram:
-    """A convolution by filters of 1 by 1."""
-    attributes = {**T, "strides": [1, 1, 1, 1], "padding": b"SAME", "dilations": [1, 1, 1, 1], "data_format": b"NHWC"}
-    parts = [Part("conv", "Conv2D", attributes, (Source("x", 0), Source("w", 0)))]
-    return ClusterProgram(parts, {}, ["w"], [Input("x", np.dtype(np.float32), None)], [Source("conv", 0)], wait=wait)
-
-
-def conv_of(x: Any, w: Any) -> list[Any]:
-    return [x @ w[0, 0]]
-
-
-def random(*shape: int) -> Any:
-    return RNG.normal(size=shape).astype(np.float32)
-
-
-class Model:
-    """Something that has weights, as a model does."""
-
-    def __init__(self, *shape: int):
-        self.state = ModelState()
-        self.shape = shape
-        self.change()
-
-    def change(self) -> None:
-        self.state.values = {"w": random(*self.shape)}
-
-    @property
-    def weights(self) -> list[Any]:
-        return [self.state.values["w"]]
-
-
-def check(results: list[Any] | None, expected: list[Any]) -> None:
-    assert results is not None
-    for result, wanted in zip(results, expected, strict=True):
-        np.testing.assert_allclose(result, wanted, rtol=1e-4, atol=1e-5)
-
-
-def settled(program: ClusterProgram) -> None:
-    """Waits until nothing is being compiled."""
-    program.compile_soon()
-    for job in list(program._jobs.values()):
-        assert job.done.wait(60)
 
 
 @pytest.fixture
@@ -276,6 +208,16 @@ def test_what_was_compiled_is_read_from_the_cache(place: Path, monkeypatch: pyte
         assert "converted again" in other.failure
 
 
+def test_what_runs_several_at_once_is_stored_for_itself(place: Path) -> None:
+    model, batch, taken = Model(64, 64), [[random(2, 64)] for _ in range(3)], dict[int, Any]()
+    dense().run(batch[0], model.weights)
+    for _ in range(2):
+        dense(streams=2).run_each(batch, model.weights, lambda number, r: taken.update({number: [*map(np.copy, r)]}))
+        assert len(stored(place)) == 2
+    for number, (x,) in enumerate(batch):
+        check(taken[number], dense_of(x, model.weights[0]))
+
+
 def test_a_long_run_waits_for_what_is_in_the_cache_and_a_longer_one_for_the_compiler(place: Path) -> None:
     model, x = Model(64, 64), random(3, 64)
     later = dense(wait=False)
@@ -355,7 +297,7 @@ import sys
 import numpy as np
 from graphrack.engines.interpreter.state import ModelState
 sys.path.insert(0, {folder!r})
-from test_compiled import dense, dense_of
+from programs import dense, dense_of
 w = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) / 4096
 x = np.ones((2, 64), np.float32)
 program = dense()
@@ -377,10 +319,10 @@ def test_a_second_process_reads_what_the_first_has_compiled(place: Path) -> None
 ENDING = """
 import sys
 sys.path.insert(0, {folder!r})
-from test_compiled import Model, random
+from programs import Model, random
 from graphrack.engines.openvino import compiled
 compiled._DELAY_S = {delay}
-from test_compiled import Part, Source, Input, T, ClusterProgram, FLOAT
+from programs import Part, Source, Input, T, ClusterProgram, FLOAT
 import numpy as np, time
 attributes = {{**T, "strides": [1, 1, 1, 1], "padding": b"SAME", "dilations": [1, 1, 1, 1], "data_format": b"NHWC"}}
 parts, last, weights = [], "x", {{}}
@@ -400,94 +342,3 @@ def test_a_process_may_end_while_a_cluster_is_compiled(delay: float, sleep: floa
     script = ENDING.format(folder=str(Path(__file__).parent), delay=delay, sleep=sleep)
     process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
-
-
-# Precision, threads
-
-
-def test_bf16_is_near_where_the_processor_has_it_and_f32_elsewhere() -> None:
-    from graphrack.engines.openvino import runtime
-
-    model, x = Model(256, 256), random(64, 256)
-    exact = dense_of(x.astype(np.float64), model.weights[0].astype(np.float64))[1]
-    f32, bf16 = (dense(precision=p).run([x], model.weights) for p in ("f32", "bf16"))
-    assert f32 is not None
-    assert bf16 is not None
-    assert bf16[1].dtype == np.float32
-    scale = np.abs(exact).max()
-    errors = [np.abs(results[1] - exact).max() / scale for results in (f32, bf16)]
-    assert errors[0] < 1e-5
-    if "BF16" in runtime.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        assert 1e-4 < errors[1] < 2e-2
-    else:
-        assert errors[1] < 1e-5
-
-
-@pytest.mark.parametrize("wait", [True, False])
-def test_sixteen_threads_run_one_program(wait: bool) -> None:
-    program, models = dense(wait=wait), [Model(16, 16) for _ in range(4)]
-    wrong: list[BaseException] = []
-    answers: list[int] = []
-
-    def work(seed: int) -> None:
-        rng, own = np.random.default_rng(seed), 0
-        try:
-            for i in range(60):
-                x = rng.normal(size=(1 + i % 3, 16)).astype(np.float32)
-                model = models[(seed + i) % 4]
-                results = program.run([x], model.weights)
-                if results is not None:
-                    own += 1
-                    check(results, dense_of(x, model.weights[0]))
-                elif i % 10 == 9:
-                    settled(program)
-        except BaseException as error:
-            wrong.append(error)
-        answers.append(own)
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert program.failure == ""
-    assert sum(answers) == 16 * 60 if wait else sum(answers) > 0
-    assert len(program.executables()) <= 4
-
-
-def test_inputs_that_may_not_be_written_are_taken_and_results_are_the_callers_own() -> None:
-    program, model = dense(), Model(4, 4)
-    x = random(3, 4)
-    x.flags.writeable = False
-    first = program.run([x], model.weights)
-    assert first is not None
-    kept = first[0].copy()
-    check(program.run([x + 1], model.weights), dense_of(x + 1, model.weights[0]))
-    np.testing.assert_array_equal(first[0], kept)
-    first[0][:] = 0
-    check(program.run([x], model.weights), dense_of(x, model.weights[0]))
-
-
-def test_large_results_are_handed_over_and_stay_the_callers_own() -> None:
-    program, model = dense(), Model(4, 4)
-    weights = model.weights
-    inputs = [random(size, 4) for size in (100_000, 3, 100_000, 100_000, 5, 120_000)]
-    results = [program.run([x], weights) for x in inputs * 2]
-    for x, found in zip(inputs * 2, results, strict=True):
-        check(found, dense_of(x, weights[0]))
-    found = []
-
-    def work(number: int) -> None:
-        for i in range(6):
-            x = inputs[(number + i) % len(inputs)]
-            found.append((x, program.run([x], weights)))
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 24
-    for x, result in found:
-        check(result, dense_of(x, weights[0]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +94,7 @@ class ClusterProgram:
         outputs: tensors that others take.
         wait: whether a run waits for what it needs compiled; else the interpreter runs until that is done.
         precision: what it computes in, `"f32"` or `"bf16"`.
+        streams: how many runs `run_each` may have at once, which share the cores.
         failure: why OpenVINO can't run it, once that is known.
     """
 
@@ -107,6 +108,7 @@ class ClusterProgram:
         *,
         wait: bool = True,
         precision: str = "f32",
+        streams: int = 1,
     ):
         self.parts = tuple(parts)
         self.constants = constants
@@ -115,6 +117,7 @@ class ClusterProgram:
         self.outputs = tuple(outputs)
         self.wait = wait
         self.precision = precision
+        self.streams = streams
         self.failure = ""
         self._compiled: dict[Key, Executable] = {}
         self._last: tuple[Sequence[Any], tuple[int, ...]] = ((), ())
@@ -143,17 +146,34 @@ class ClusterProgram:
             seconds: what the interpreter would take more, roughly: where that is longer than compiling, or reading
                 what is in the cache, this waits for it.
         """
+        found = self._for(inputs, weights, seconds)
+        return None if found is None else found.run(inputs, weights)
+
+    def run_each(
+        self,
+        batch: Sequence[Sequence[Any]],
+        weights: Sequence[Any],
+        take: Callable[[int, Sequence[np.ndarray[Any, Any]]], None],
+    ) -> bool:
+        """Runs it on the inputs of each sample of a batch, and says whether it has: as `run`, else.
+
+        Attributes:
+            take: called with the number of each sample and its outputs, which are gone when it returns.
+        """
+        found = self._for(batch[0], weights, 0.0)
+        if found is None:
+            return False
+        found.run_each(batch, weights, take)
+        return True
+
+    def _for(self, inputs: Sequence[Any], weights: Sequence[Any], seconds: float) -> Executable | None:
+        """What runs on these, if it is there."""
         known, ids = self._last
         if known is not weights:
             ids = tuple(map(id, weights))
             self._last = weights, ids
         key = (tuple([a.ndim for a in inputs]), ids)
-        found = self._compiled.get(key)
-        if found is None:
-            found = self._missing(key, weights, seconds)
-            if found is None:
-                return None
-        return found.run(inputs, weights)
+        return self._compiled.get(key) or self._missing(key, weights, seconds)
 
     def compile_soon(self) -> None:
         """Has what was missing compiled in the background; called when the interpreter is done in its place."""
@@ -191,7 +211,8 @@ class ClusterProgram:
     def with_weights_as_inputs(self, weights: Sequence[Any]) -> ClusterProgram:
         """The same with inputs in the place of weights, of these ones' dtypes and shapes."""
         inputs = [Input(name, w.dtype, np.shape(w)) for name, w in zip(self.weights, weights, strict=True)]
-        return ClusterProgram(self.parts, self.constants, (), [*self.inputs, *inputs], self.outputs)
+        given = [*self.inputs, *inputs]
+        return ClusterProgram(self.parts, self.constants, (), given, self.outputs, streams=self.streams)
 
     # What is not compiled yet
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 # Requests that are kept for the next runs; more at once are made anew.
-_MAX_FREE = os.cpu_count() or 1
+_MAX_FREE = runtime.cores()
 # Inputs of up to so many bytes are copied into memory that a request keeps: telling it of other memory takes 2.7 µs.
 _COPIED_BYTES = 1 << 15
 # Results of so many bytes are sooner handed over with the request that they are in than copied: a new one takes 15 µs.
@@ -29,6 +29,9 @@ _HANDED_OVER_BYTES = 1 << 20
 # Reading a blob back costs so much: measured for blobs of 2 to 340 MB, which take 0.005 to 0.3 s.
 _READ_S, _READ_BYTES_PER_S = 0.005, 1.2e9
 _IMPORT_S = 0.05
+
+_Request = tuple[Any, list[Any]]
+"""OpenVINO's request, and what is bound to its inputs: memory of its own, or a weight; None of what each run brings."""
 
 
 class Executable:
@@ -59,6 +62,7 @@ class Executable:
         self.used = time.monotonic()
         self._model = model
         self._separate = separate
+        self._streams = program.streams
         self._keeps = keeps  # memory that OpenVINO uses in place
         self._tensor = Tensor
         inputs = _positions(model.inputs)
@@ -67,16 +71,73 @@ class Executable:
         names = [given.name for given in program.inputs] + (list(program.weights) if separate else [])
         self._inputs = tuple(inputs.get(f"{name}:0") for name in names)  # None: simplified away
         self._outputs = tuple(outputs[source] for source in program.outputs)
-        self._free: list[tuple[Any, list[Any]]] = []
+        self._free: list[_Request] = []
         self._seconds = math.inf
         self._handed_over = False
 
     def run(self, arrays: Sequence[Array], weights: Sequence[Any]) -> list[Array]:
         """The outputs, which are the caller's own."""
+        mine = self._request()
+        request = self._bind(mine, arrays, weights)
+        handed_over = self._handed_over
+        my_turn = runtime.take_turn(self._seconds)
+        self.used = start = time.monotonic()
         try:
-            request, bound = self._free.pop()
+            # Copies, since the request's memory is written anew by its next run; or that memory, and no next run.
+            given = list(request.infer(share_outputs=handed_over).values())
+        finally:
+            if my_turn:
+                runtime.end_turn()
+        self._seconds = time.monotonic() - start
+        results = [given[index] for index in self._outputs]
+        if not handed_over and len(self._free) < _MAX_FREE:
+            self._free.append(mine)
+        self._handed_over = max([value.nbytes for value in results], default=0) >= _HANDED_OVER_BYTES
+        return results
+
+    def run_each(
+        self,
+        batch: Sequence[Sequence[Array]],
+        weights: Sequence[Any],
+        take: Callable[[int, Sequence[Array]], None],
+    ) -> None:
+        """Runs it on the inputs of each sample, as many at once as it has streams.
+
+        Attributes:
+            take: called with the number of each and its outputs, which are written anew by a later one.
+        """
+        self.used = time.monotonic()
+        running: deque[tuple[int, _Request]] = deque()
+
+        def end_one() -> _Request:
+            number, mine = running[0]
+            mine[0].wait()
+            running.popleft()
+            take(number, [mine[0].get_output_tensor(index).data for index in self._outputs])
+            return mine
+
+        try:
+            for number, arrays in enumerate(batch):
+                mine = self._request() if len(running) < self._streams else end_one()
+                self._bind(mine, arrays, weights).start_async()
+                running.append((number, mine))
+            while running:
+                self._free.append(end_one())
+        finally:  # where one has failed, the others still read what isn't theirs
+            for _, mine in running:
+                with contextlib.suppress(Exception):
+                    mine[0].wait()
+        del self._free[_MAX_FREE:]
+
+    def _request(self) -> _Request:
+        try:
+            return self._free.pop()
         except IndexError:
-            request, bound = self._model.create_infer_request(), [None] * len(self._inputs)
+            return self._model.create_infer_request(), [None] * len(self._inputs)
+
+    def _bind(self, mine: _Request, arrays: Sequence[Array], weights: Sequence[Any]) -> Any:
+        """The request, which has these values now."""
+        request, bound = mine
         for i, value in enumerate(arrays):
             index = self._inputs[i]
             if index is None:
@@ -95,21 +156,7 @@ class Executable:
                 if index is not None and bound[i] is not value:
                     request.set_input_tensor(index, self._as_tensor(value))
                     bound[i] = value
-        handed_over = self._handed_over
-        my_turn = runtime.take_turn(self._seconds)
-        self.used = start = time.monotonic()
-        try:
-            # Copies, since the request's memory is written anew by its next run; or that memory, and no next run.
-            given = list(request.infer(share_outputs=handed_over).values())
-        finally:
-            if my_turn:
-                runtime.end_turn()
-        self._seconds = time.monotonic() - start
-        results = [given[index] for index in self._outputs]
-        if not handed_over and len(self._free) < _MAX_FREE:
-            self._free.append((request, bound))
-        self._handed_over = max([value.nbytes for value in results], default=0) >= _HANDED_OVER_BYTES
-        return results
+        return request
 
     def _as_tensor(self, value: Any) -> Any:
         array = np.asarray(value)
@@ -172,9 +219,10 @@ def executable(
         key = described.with_values(kept)
         if only_read and not cache.may_have(place, key):
             return None, None  # before OpenVINO is imported for it
-    core, settings = runtime.core(), runtime.settings(precision)
+    core, settings = runtime.core(), runtime.settings(precision, program.streams)
     if place is not None:
-        key += fingerprint.of_circumstances(f"{settings['INFERENCE_PRECISION_HINT']}\n{runtime.processor()}")
+        chosen = f"{settings['INFERENCE_PRECISION_HINT']}\n{settings['NUM_STREAMS']}"
+        key += fingerprint.of_circumstances(f"{chosen}\n{runtime.processor()}")
         blob = cache.load(place, key)
         if blob is not None:
             from openvino import Tensor

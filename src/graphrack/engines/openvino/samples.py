@@ -1,8 +1,10 @@
 """Batches run sample by sample: what the layers make of one sample stays in the processor's caches.
 
 Of MobileNet's activations for 8 pictures (10 MB and more a layer) each layer reads from memory what the one before has
-written there; those of one picture mostly fit into a core's cache, and 8 runs on one take a tenth less than one on 8.
-Networks of large matrices are the other way round: weights are read for each sample. So both are tried.
+written there; those of one picture mostly fit into a core's cache. And where each core has a picture of its own, none
+waits for the others at the end of each layer: 8 pictures take a fifth less so than as one batch (37 ms instead of 46
+on 2 cores; one after the other on both cores 47). Networks of large matrices are the other way round: weights are read
+for each sample. So both are tried.
 
 It needs that no sample's results depend on another one's, nor on how many there are. That is told from the nodes: each
 must be known to keep samples apart along the first dimension.
@@ -133,7 +135,7 @@ class Batch:
 
     Attributes:
         whole: compiled for all samples at once.
-        sample: compiled for one.
+        sample: compiled for one, of which several run at once.
         sliced: for each input whether its first dimension is that of the samples.
     """
 
@@ -167,7 +169,7 @@ class Batch:
         if chosen is not None:
             return self._run(chosen, arrays, weights)
         if not (self.whole.is_compiled and self.sample.is_compiled):
-            self._run_samples(arrays, weights, 1)
+            self.sample.run(self._sample(arrays, 0), weights)
             if self.sample.failure:
                 self._choose(self.whole)
             return self.whole.run(arrays, weights)
@@ -200,17 +202,21 @@ class Batch:
         for compiled in other.executables():
             other.forget(compiled)
 
-    def _run_samples(
-        self, arrays: Sequence[Array], weights: Sequence[Array], most: int | None = None
-    ) -> list[Array] | None:
+    def _run_samples(self, arrays: Sequence[Array], weights: Sequence[Array]) -> list[Array] | None:
         count = next(len(array) for array, sliced in zip(arrays, self.sliced, strict=True) if sliced)
         gathered: list[Array] = []
-        for i in range(count)[:most]:
-            given = [a[i : i + 1] if sliced else a for a, sliced in zip(arrays, self.sliced, strict=True)]
-            results = self.sample.run(given, weights)
-            if results is None:
-                return None
-            gathered = gathered or [np.empty((count, *one.shape[1:]), one.dtype) for one in results]
+
+        def take(number: int, results: Sequence[Array]) -> None:
+            if not gathered:
+                gathered.extend(np.empty((count, *one.shape[1:]), one.dtype) for one in results)
             for whole, one in zip(gathered, results, strict=True):
-                whole[i] = one[0]
-        return gathered
+                whole[number] = one[0]
+
+        ran = self.sample.run_each([self._sample(arrays, i) for i in range(count)], weights, take)
+        return gathered if ran else None
+
+    def _sample(self, arrays: Sequence[Array], number: int) -> list[Array]:
+        """The inputs of one sample."""
+        return [
+            array[number : number + 1] if sliced else array for array, sliced in zip(arrays, self.sliced, strict=True)
+        ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from graphrack.engines.interpreter.steps import Frame, Step
-from graphrack.engines.openvino import background, race
+from graphrack.engines.openvino import background, race, runtime
 from graphrack.engines.openvino.compiled import ClusterProgram, Input
 from graphrack.engines.openvino.cost import CALL, COMPILED_BYTES_PER_S, RESHAPING, Cost, compiling
 from graphrack.engines.openvino.inference import Inference
@@ -374,12 +374,12 @@ class ClusterStep:
         if patience is not None:
             patience.made = True
 
-    def _of_sizes(self, arrays: Sequence[Array], weights: Sequence[Array]) -> ClusterProgram:
+    def _of_sizes(self, arrays: Sequence[Array], weights: Sequence[Array], streams: int = 1) -> ClusterProgram:
         """What OpenVINO compiles for these very shapes."""
         assert self._inference is not None
         self._inference.run(arrays, weights)
         known = {i: arrays[i] for i in self._inference.brought}
-        return self._made([array.shape for array in arrays], weights, known, wait=False)
+        return self._made([array.shape for array in arrays], weights, known, wait=False, streams=streams)
 
     def _made(
         self,
@@ -388,6 +388,7 @@ class ClusterStep:
         known: Mapping[int, Array],
         *,
         wait: bool,
+        streams: int = 1,
     ) -> ClusterProgram:
         """A program.
 
@@ -409,7 +410,9 @@ class ClusterStep:
             names = ()
         fixed = None not in sizes
         parts = marked(one.parts, constants, names, self._inference.shapes, fixed=fixed)
-        return ClusterProgram(parts, constants, names, inputs, one.outputs, wait=wait, precision=self.precision)
+        return ClusterProgram(
+            parts, constants, names, inputs, one.outputs, wait=wait, precision=self.precision, streams=streams
+        )
 
     def _as_samples(
         self, whole: ClusterProgram, arrays: Sequence[Array], weights: Sequence[Array], cost: Cost
@@ -425,7 +428,7 @@ class ClusterStep:
             return None
         first = [a[:1] if is_sliced else a for a, is_sliced in zip(arrays, sliced, strict=True)]
         try:
-            return Batch(whole, self._of_sizes(first, weights), sliced)
+            return Batch(whole, self._of_sizes(first, weights, min(count, runtime.cores())), sliced)
         except Misfit:
             return None
 
