@@ -38,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
         for _ in range(4):
             y = tf.nn.relu(tf.matmul(y, tf.constant(normal(64, 64) / 4)))
         tf.identity(y, name="y")
+        tf.strings.as_string(tf.shape(y), name="sizes")  # which the interpreter computes
     tf.io.write_graph(graph.as_graph_def(), str(tmp_path), "g.pb", as_text=False)
     return tmp_path
 
@@ -173,15 +174,27 @@ def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measu
     monkeypatch.setattr(step.ClusterProgram, "run", by_little)
     monkeypatch.setattr(step.ClusterStep, "_by_interpreter", clock.slowed(step.ClusterStep._by_interpreter, 0.2))
     model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
-    model.warmup({"x": data}, "y")
-    model.run("y", {"x": data})
+    model.warmup({"x": data}, ["y", "sizes"])
+    model.run(["y", "sizes"], {"x": data})
     (cluster,) = clusters(model)
     end = time.monotonic() + 60
     while not [key for key in cluster._race._won if not isinstance(key, int)] and time.monotonic() < end:
-        model.run("y", {"x": data})
+        model.run(["y", "sizes"], {"x": data})
         if states(model) == [LEFT]:
             break
     assert states(model) == ["compiled" if own_is_faster else LEFT]
+
+
+def test_what_is_a_whole_run_goes_on_where_it_wins_by_little(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setattr(step.ClusterProgram, "run", clock.slowed(step.ClusterProgram.run, 0.0019))
+    monkeypatch.setattr(step.ClusterStep, "_by_interpreter", clock.slowed(step.ClusterStep._by_interpreter, 0.002))
+    model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)
+    for fetches, expected in (("y", "compiled"), (["y", "sizes"], LEFT)):
+        model.warmup({"x": data}, fetches)
+        model.run(fetches, {"x": data})
+        assert states(model)[-1] == expected
 
 
 # Large ones
@@ -265,5 +278,17 @@ def test_what_takes_long_runs_few_times(clock: Clock, seconds: float, times: int
         return clock.slowed(lambda: runs.append(name), seconds)
 
     contest.pending = 3
-    assert contest.hold(way("openvino"), way("interpreter"), may_wait=False) == 3
+    assert contest.hold(way("openvino"), way("interpreter"), among_others=True, may_wait=False) == 3
     assert runs == ["openvino", "interpreter"] * times
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0.0, 12), (0.03, 2), (0.6, 1)])
+def test_what_is_a_whole_run_is_measured_many_times_in_a_row(clock: Clock, seconds: float, times: int) -> None:
+    contest, runs = race.Race(), list[str]()
+
+    def way(name: str) -> Callable[..., None]:
+        return clock.slowed(lambda: runs.append(name), seconds)
+
+    contest.pending = 3
+    assert contest.hold(way("openvino"), way("interpreter"), among_others=False, may_wait=False) == 3
+    assert runs == ["openvino"] * times + ["interpreter"] * times

@@ -17,6 +17,9 @@ LEAST_S, LEAST_UNREADY_S = 0.005, 5.0
 
 # So many times each, for as long as that at most; twice, unless it takes that long.
 _ROUNDS, _RACE_S, _LONG_RACE_S = 5, 0.02, 0.5
+# What is a whole run finds in the processor's caches what the last one has left there, as it isn't here before it has
+# run some times in a row.
+_IN_A_ROW = 12
 # Run again and again, as it is measured, OpenVINO looks better than between other steps, whose memory and code it has
 # to get into the caches anew: a recurrent cell by a tenth.
 _CLEARLY = 0.85
@@ -50,25 +53,24 @@ class Race:
         """Whether there were contests, and OpenVINO has won none."""
         return bool(self._won) and not any(list(self._won.values()))
 
-    def hold(self, openvino: Callable[[], Any], interpreter: Callable[[], Any], *, may_wait: bool) -> Hashable | None:
+    def hold(
+        self, openvino: Callable[[], Any], interpreter: Callable[[], Any], *, among_others: bool, may_wait: bool
+    ) -> Hashable | None:
         """Measures what is pending; gives it, None where there is nothing.
 
         Attributes:
+            among_others: whether other steps come between its runs.
             may_wait: whether it is left undecided where OpenVINO isn't clearly the faster.
         """
         contest, self.pending = self.pending, None
         if contest is None:  # another thread is at it
             return None
         self._won[contest] = True
-        fastest, began = [math.inf, math.inf], perf_counter()
-        for rounds in range(_ROUNDS):
-            for i, way in enumerate((openvino, interpreter)):
-                start = perf_counter()
-                way()
-                fastest[i] = min(fastest[i], perf_counter() - start)
-            if perf_counter() - began > (_RACE_S if rounds else _LONG_RACE_S):
-                break
-        clearly = fastest[0] < _CLEARLY * fastest[1]
+        if among_others:
+            fastest = _fastest(_ROUNDS, openvino, interpreter)
+        else:
+            fastest = [*_fastest(_IN_A_ROW, openvino), *_fastest(_IN_A_ROW, interpreter)]
+        clearly = fastest[0] < (_CLEARLY if among_others else 1.0) * fastest[1]
         if not clearly and may_wait and fastest[0] < fastest[1]:
             self.undecided.add(contest)
         else:
@@ -88,3 +90,16 @@ class Race:
     def forget(self, contest: Hashable) -> None:
         """Has it measured again."""
         self._won.pop(contest, None)
+
+
+def _fastest(rounds: int, *ways: Callable[[], Any]) -> list[float]:
+    """The fewest seconds that each takes, where the others come between its runs."""
+    fastest, began = [math.inf] * len(ways), perf_counter()
+    for number in range(rounds):
+        for i, way in enumerate(ways):
+            start = perf_counter()
+            way()
+            fastest[i] = min(fastest[i], perf_counter() - start)
+        if perf_counter() - began > (_RACE_S if number else _LONG_RACE_S):
+            break
+    return fastest

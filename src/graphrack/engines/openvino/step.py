@@ -81,6 +81,7 @@ class ClusterStep:
         precision: what OpenVINO computes in.
         cost: of a run on the shapes seen last; None before the first run.
         programs: what has been made for OpenVINO, by the shapes that it was made for.
+        is_alone: whether a run of the model is it and nothing else.
         slots: those that it reads.
         outputs: those that it fills.
     """
@@ -104,6 +105,7 @@ class ClusterStep:
         self.precision = precision
         self.cost: Cost | None = None
         self.programs: dict[Any, ClusterProgram] = {}
+        self.is_alone = False
         self._inputs = tuple(zip(inputs, (given.dtype for given in interface.inputs), strict=True))
         self._weights = tuple(weights)
         self.slots = (*inputs, *weights)
@@ -171,6 +173,7 @@ class ClusterStep:
         contest = self._race.hold(
             lambda: self._by_openvino(frame),
             lambda: self._by_interpreter(frame),
+            among_others=not self.is_alone,
             may_wait=of_any and not self._stays_open,
         )
         if isinstance(contest, _Shapes) and not self._race.is_won(contest):
