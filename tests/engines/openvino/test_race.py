@@ -170,7 +170,7 @@ def test_what_wins_by_little_goes_on_until_a_program_for_the_very_sizes_is_measu
         clock.now += 0.0 if own_is_faster and not any_sizes else 0.185
         return run(program, *arguments)
 
-    monkeypatch.setattr(race, "_CLEARLY", 0.85)
+    monkeypatch.setattr(race, "CLEARLY", 0.85)
     monkeypatch.setattr(step.ClusterProgram, "run", by_little)
     monkeypatch.setattr(step.ClusterStep, "_by_interpreter", clock.slowed(step.ClusterStep._by_interpreter, 0.2))
     model, data = gr.load(folder / "g.pb", engine="auto"), normal(256, 64)

@@ -255,7 +255,7 @@ def test_a_model_that_trains_on_many_sizes_gets_one_for_any(training: Path) -> N
     model, judge = (gr.load(training, engine=engine) for engine in ("auto", "numpy"))
     end = time.monotonic() + 60
     while not any(False in found for found in made_for(model)) and time.monotonic() < end:
-        train(model, judge, 512, 300, 400, 450)
+        train(model, judge, 2048, 1200, 1600, 1800)
     assert any(False in found for found in made_for(model))
 
 

@@ -1,6 +1,6 @@
 """What a node costs, by the interpreter and in a cluster, as far as shapes tell.
 
-The rates are rough: measured on two cores of a present server's CPU, and good to a factor of two elsewhere. They decide
+The rates are rough: measured on two cores of present servers' CPUs, and good to a factor of two elsewhere. They decide
 whether a cluster pays, which is a matter of factors of ten.
 """
 
@@ -44,7 +44,7 @@ RESHAPING = 30e-6
 # Per node: the interpreter's step; what OpenVINO does per node that it hasn't fused with another.
 _STEP, _NODE = 0.8e-6, 0.8e-6
 # Seconds per multiplication-and-addition.
-_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 50e9, 1 / 45e9, 1 / 5e9, 1 / 120e9
+_MATRIX, _CONV, _CONV_BY_CHANNEL, _DENSE = 1 / 60e9, 1 / 45e9, 1 / 5e9, 1 / 90e9
 # Seconds per byte of a matrix, which bound a product with few rows: from a cache, or from memory.
 _CACHED, _BYTE, _CACHE = Cost(1 / 78e9, 1 / 130e9), Cost(1 / 20e9, 1 / 25e9), 1 << 25
 # BLAS puts a matrix in order before it multiplies by it, but not for one row: what it takes more for a few rows.

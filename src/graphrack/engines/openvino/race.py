@@ -15,14 +15,15 @@ from typing import Any
 LEAST_S, LEAST_UNREADY_S = 0.005, 5.0
 """What the interpreter is thought to take longer for isn't measured: with matrices that are ready, and without."""
 
+CLEARLY = 0.85
+"""The part of the interpreter's time that OpenVINO may take. Run again and again, as it is measured, it looks better
+than between other steps, whose memory and code it has to get into the caches anew: a recurrent cell by a tenth."""
+
 # So many times each, for as long as that at most; twice, unless it takes that long.
 _ROUNDS, _RACE_S, _LONG_RACE_S = 5, 0.02, 0.5
 # What is a whole run finds in the processor's caches what the last one has left there, as it isn't here before it has
 # run some times in a row.
 _IN_A_ROW = 12
-# Run again and again, as it is measured, OpenVINO looks better than between other steps, whose memory and code it has
-# to get into the caches anew: a recurrent cell by a tenth.
-_CLEARLY = 0.85
 
 
 class Race:
@@ -70,7 +71,7 @@ class Race:
             fastest = _fastest(_ROUNDS, openvino, interpreter)
         else:
             fastest = [*_fastest(_IN_A_ROW, openvino), *_fastest(_IN_A_ROW, interpreter)]
-        clearly = fastest[0] < (_CLEARLY if among_others else 1.0) * fastest[1]
+        clearly = fastest[0] < (CLEARLY if among_others else 1.0) * fastest[1]
         if not clearly and may_wait and fastest[0] < fastest[1]:
             self.undecided.add(contest)
         else:

@@ -457,7 +457,7 @@ class ClusterStep:
 
     @staticmethod
     def _gains(cost: Cost) -> bool:
-        return cost.interpreter - cost.openvino >= 0.25 * cost.interpreter
+        return cost.openvino <= race.CLEARLY * cost.interpreter
 
     def _pays(self, cost: Cost, new: bool) -> bool:
         """Whether OpenVINO is to run it; `new`: on other shapes than the last time."""
