@@ -74,9 +74,9 @@ def compile_plan(
     functions.caller_writes = compiler.writes
     plan = compiler.with_clusters(engine, large=earlier is not None, earlier=earlier).plan(larger)
     functions.forget_earlier()
-    clusters = [cluster for place, cluster in plan.steps() if place is not None]
-    if len(clusters) == 1 and clusters[0] is not None:
-        clusters[0].is_alone = True
+    clusters = plan.clusters()
+    if len(clusters) == 1 and [place for place, _ in plan.steps() if place is not None] == [clusters[0][1]]:
+        clusters[0][0].is_alone = True
     return plan
 
 
