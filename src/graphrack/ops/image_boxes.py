@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,29 +121,52 @@ def _overlap_of(boxes: Array) -> Overlap:
     return overlap
 
 
+def _candidates(scores: Array, least_score: Any) -> Array:
+    """Indices of the scores above the least one, best first."""
+    found: Array = (scores > least_score).nonzero()[0]
+    if found.size > 1:
+        found = found.take((-scores.take(found)).argsort(kind="stable"))
+    return found
+
+
+def _bits(clashes: Array) -> list[int]:
+    """Each row of truths, up to 64 of them, as the bits of a number, the first one lowest."""
+    packed = np.zeros((len(clashes), 8), np.uint8)
+    bits = np.packbits(clashes, axis=1, bitorder="little")
+    packed[:, : bits.shape[1]] = bits
+    return packed.view("<u8").ravel().tolist()
+
+
+def _greedily(candidates: Iterable[int], clashes: Sequence[int], most: int) -> list[int]:
+    """What is kept of numbers that come best first, and clash with those whose bits theirs have."""
+    kept: list[int] = []
+    gone = 0
+    for i in candidates:
+        if len(kept) >= most:
+            break
+        if not gone >> i & 1:
+            kept.append(i)
+            gone |= clashes[i]
+    return kept
+
+
 def _suppressed(overlap: Overlap, scores: Array, most: int, threshold: Any, least_score: Any) -> Array:
     """Indices of what is kept, best first: what overlaps something better by more than the threshold goes.
 
     Candidates are compared with what is kept, and then among themselves, many at a time.
     """
-    candidates: Array = (scores > least_score).nonzero()[0]
-    if candidates.size > 1:
-        candidates = candidates.take((-scores.take(candidates)).argsort(kind="stable"))
-    elif most:
+    candidates = _candidates(scores, least_score)
+    if candidates.size <= 1 and most:
         return candidates.astype(np.int32)
     kept: list[int] = []
     for start in range(0, candidates.size, _AT_A_TIME):
         block = candidates[start : start + _AT_A_TIME]
         if kept:
             block = block[~(overlap(block[:, None], np.array(kept)[None]) > threshold).any(1)]
-        clashes = np.packbits(overlap(block[:, None], block[None]) > threshold, axis=1, bitorder="little")
-        gone = 0  # as bits, one for each of the block
-        for i, (index, row) in enumerate(zip(block.tolist(), clashes, strict=True)):
-            if not gone >> i & 1:
-                if len(kept) >= most:
-                    return np.array(kept, np.int32)
-                kept.append(index)
-                gone |= int.from_bytes(row.tobytes(), "little")
+        clashes = _bits(overlap(block[:, None], block[None]) > threshold)
+        kept += block.take(_greedily(range(block.size), clashes, most - len(kept))).tolist()
+        if len(kept) >= most:
+            break
     return np.array(kept, np.int32)
 
 
@@ -297,6 +320,33 @@ def NonMaxSuppressionWithOverlaps() -> Kernel:
     return run
 
 
+def _kept_of_classes(
+    boxes: Array, scores: Array, per_class: int, threshold: Any, least_score: Any
+) -> tuple[Array, Array]:
+    """What is kept of one image's boxes, class by class: indices of boxes, and the classes.
+
+    Attributes:
+        boxes: [boxes, 1 or classes, 4].
+        scores: [boxes, classes].
+    """
+    number, classes = scores.shape
+    kept: list[int] = []
+    of_class: list[int] = []
+    if boxes.shape[1] == 1 and number <= _AT_A_TIME:  # the same for all classes, and compared once
+        every = np.arange(number)
+        clashes = _bits(_overlap_of(boxes[:, 0])(every[:, None], every[None]) > threshold)
+        for c in range(classes):
+            kept += _greedily(_candidates(scores[:, c], least_score).tolist(), clashes, per_class)
+            of_class += [c] * (len(kept) - len(of_class))
+    else:
+        for c in range(classes):
+            if not c or boxes.shape[1] > 1:
+                overlap = _overlap_of(boxes[:, c])
+            kept += _suppressed(overlap, scores[:, c], per_class, threshold, least_score).tolist()
+            of_class += [c] * (len(kept) - len(of_class))
+    return np.array(kept, np.intp), np.array(of_class, np.intp)
+
+
 @specialized("CombinedNonMaxSuppression", outputs=4)
 def CombinedNonMaxSuppression(*, pad_per_class: bool = False, clip_boxes: bool = True) -> Kernel:
     """Suppression within each class of each image, then the best of all classes."""
@@ -330,22 +380,17 @@ def CombinedNonMaxSuppression(*, pad_per_class: bool = False, clip_boxes: bool =
         out_scores, out_classes = np.zeros((batch, size), np.float32), np.zeros((batch, size), np.float32)
         counts = np.zeros(batch, np.int32)
         for i in range(batch):
-            found: list[tuple[Array, Array, Array]] = []
-            for c in range(classes):
-                if not c or boxes.shape[2] > 1:
-                    own = boxes[i, :, c]
-                    overlap = _overlap_of(own)
-                kept = _suppressed(overlap, scores[i, :, c], per_class, threshold, least)
-                found.append((own[kept], scores[i, kept, c], np.full(kept.size, c, np.float32)))
-            if not found:
+            kept, of_class = _kept_of_classes(boxes[i], scores[i], per_class, threshold, least)
+            if not kept.size:
                 continue
-            all_boxes, all_scores, all_classes = map(np.concatenate, zip(*found, strict=True))
-            order = np.argsort(-all_scores, kind="stable")[:size]
-            counts[i] = order.size
-            best = all_boxes[order]
-            out_boxes[i, : order.size] = np.clip(best, 0, 1) if clip_boxes else best
-            out_scores[i, : order.size] = all_scores[order]
-            out_classes[i, : order.size] = all_classes[order]
+            kept_scores = scores[i][kept, of_class]
+            order = (-kept_scores).argsort(kind="stable")[:size]
+            kept, of_class = kept.take(order), of_class.take(order)
+            best = boxes[i][kept, of_class if boxes.shape[2] > 1 else 0]
+            counts[i] = count = order.size
+            out_boxes[i, :count] = np.minimum(np.maximum(best, 0), 1) if clip_boxes else best
+            out_scores[i, :count] = kept_scores.take(order)
+            out_classes[i, :count] = of_class
         return out_boxes, out_scores, out_classes, counts
 
     return run
