@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fixture_paths import FIXTURES, MODELS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import graphrack as gr
@@ -390,6 +390,7 @@ def attempt(work: Callable[[], Any], default: Any = None) -> Any:
 
 # The seed decides: hypothesis' own choice of positions would keep to the beginnings of files.
 @settings(max_examples=250)
+@example(1641700)  # an asset's tensor that the graph lacks
 @given(st.integers(0, 2**64))
 def test_only_graphrack_s_errors_leave_a_damaged_file(tmp_path: Path, seed: int) -> None:
     random = Random(seed)

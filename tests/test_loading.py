@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tf_models import session
 from tf_styles import STYLES, Style
 
@@ -288,6 +289,11 @@ def test_signatures_with_assets_and_an_init_op_run(tmp_path: Path) -> None:
     assert model.variables["counter"] == 5
     with pytest.raises(gr.AmbiguousOutput, match="classify"):
         model(["blue"])
+    damaged = saved_model_pb2.SavedModel.FromString((tmp_path / "m" / "saved_model.pb").read_bytes())
+    damaged.meta_graphs[0].asset_file_def.add(filename="words.txt").tensor_info.name = "no\0where:0"
+    (tmp_path / "m" / "saved_model.pb").write_bytes(damaged.SerializeToString())
+    with pytest.raises(gr.GraphError, match=r"words\.txt' fed to 'no\\x00where:0': the graph has no tensor"):
+        gr.load(tmp_path / "m")(["blue"], signature="ids")
 
 
 class Layered(tf.Module):

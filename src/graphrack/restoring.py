@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from graphrack.checkpoint import Checkpoint
 from graphrack.engines.interpreter.compiler import compile_plan
 from graphrack.engines.interpreter.state import Access, Run
-from graphrack.errors import GraphError, GraphrackError
+from graphrack.errors import GraphError, GraphrackError, UnknownName
 from graphrack.formats.protos.metagraph_pb2 import MetaGraphDef, VariableDef
 from graphrack.graph.names import TensorName, parse_tensor
 from graphrack.matching import Select, Wanted, match
@@ -97,7 +97,18 @@ def run_loader(instance: Instance) -> None:
 
 
 def _assets(instance: Instance) -> dict[TensorName, Any]:
-    return {parse_tensor(name): np.array(path.encode(), object) for name, path in instance.file.assets.items()}
+    """What a SavedModel's assets are fed to, and where they are.
+
+    Raises:
+        GraphError: the graph lacks what one is to be fed to.
+    """
+    found = {}
+    for name, path in instance.file.assets.items():
+        try:
+            found[instance.graph.index.tensor(name)] = np.array(path.encode(), object)
+        except UnknownName as error:
+            raise GraphError(f"the SavedModel has its asset {path!r} fed to {name!r}: {error}") from None
+    return found
 
 
 def _loader_op(meta_graph: MetaGraphDef | None) -> str | None:
