@@ -167,7 +167,7 @@ class ClusterProgram:
         return True
 
     def _for(self, inputs: Sequence[Any], weights: Sequence[Any], seconds: float) -> Executable | None:
-        """What runs on these, if it is there."""
+        """What runs on these, compiled now where that is waited for; None where it isn't there yet."""
         known, ids = self._last
         if known is not weights:
             ids = tuple(map(id, weights))

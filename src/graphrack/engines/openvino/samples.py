@@ -169,7 +169,8 @@ class Batch:
         if chosen is not None:
             return self._run(chosen, arrays, weights)
         if not (self.whole.is_compiled and self.sample.is_compiled):
-            self.sample.run(self._sample(arrays, 0), weights)
+            if not self.sample.is_compiled:
+                self.sample.run(self._sample(arrays, 0), weights)  # has it compiled
             if self.sample.failure:
                 self._choose(self.whole)
             return self.whole.run(arrays, weights)
