@@ -134,7 +134,9 @@ class Rack(Mapping[str, Model]):
         else:
             from concurrent.futures import ThreadPoolExecutor
 
-            with ThreadPoolExecutor(min(len(slow), os.cpu_count() or 1)) as pool:
+            from graphrack.engines.openvino.runtime import cores
+
+            with ThreadPoolExecutor(min(len(slow), cores())) as pool:
                 pending = pool.map(one, slow)
                 for name in names:
                     if name not in slow:
