@@ -22,6 +22,7 @@ from graphrack.engines.interpreter import memory, strips
 
 ROWS, COLUMNS = 4, 6
 MB = 1 << 20
+STRIP_BYTES = strips._STRIP_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,12 @@ def _whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strips, "LEAST_BYTES", 1)
     monkeypatch.setattr(strips, "FEWEST", 2)
     monkeypatch.setattr(strips, "_STRIP_BYTES", 3 * 4 * COLUMNS)
+
+
+@pytest.fixture
+def strips_of_true_length(_whatever_its_size: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For large values, of which the short ones would be tens of thousands."""
+    monkeypatch.setattr(strips, "_STRIP_BYTES", STRIP_BYTES)
 
 
 # Graphs
@@ -157,6 +164,7 @@ def image(size: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).random((size, 512, 512), np.float32)
 
 
+@pytest.mark.usefixtures("strips_of_true_length")
 def test_a_chain_of_elementwise_ops_takes_the_memory_of_one_value(tmp_path: Path) -> None:
     def chain() -> Any:
         y = tf.placeholder(tf.float32, [None, 512, 512], name="x")
@@ -171,6 +179,7 @@ def test_a_chain_of_elementwise_ops_takes_the_memory_of_one_value(tmp_path: Path
     )  # leaky_relu and softmax make one more
 
 
+@pytest.mark.usefixtures("strips_of_true_length")
 @pytest.mark.parametrize("functional", [False, True])
 def test_values_go_after_their_last_use_in_a_plan_with_loops_too(functional: bool, tmp_path: Path) -> None:
     def build() -> Any:
@@ -185,6 +194,7 @@ def test_values_go_after_their_last_use_in_a_plan_with_loops_too(functional: boo
     assert peak_of(lambda: model.run("out", {"x": values}), 4 * 2.2 * MB) < 4 * 2.2 * MB
 
 
+@pytest.mark.usefixtures("strips_of_true_length")
 def test_the_own_steps_of_a_cluster_let_go_of_values(tmp_path: Path) -> None:
     def build() -> Any:
         y = tf.placeholder(tf.float32, [None, 512, 512], name="x")
@@ -225,6 +235,7 @@ def test_runs_at_the_same_time_have_memory_of_their_own(tmp_path: Path) -> None:
     assert not wrong
 
 
+@pytest.mark.usefixtures("strips_of_true_length")
 def test_a_plan_goes_over_to_plain_steps_where_values_are_small_and_back_where_they_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
