@@ -106,12 +106,31 @@ def test_a_large_product_beside_another_gets_one_thread() -> None:
     assert number.settled(threads) == 8
 
 
-def test_large_products_get_one_thread_for_a_while_where_others_want_the_processor() -> None:
+def _is_kept_away(threads: blas._Threads) -> None:
+    threads.run(lambda *_: time.sleep(0.02), _LARGE, _X, _X, None)  # a product that isn't let run
+
+
+def test_large_products_get_one_thread_for_a_while_where_others_want_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(blas, "_SOON_S", 3600)
+    monkeypatch.setattr(blas, "_FIRST_PAUSE_S", 0.5)
     number = _Number(8)
     threads = number.threads()
-    threads.run(lambda *_: time.sleep(0.02), _LARGE, _X, _X, None)  # a product that isn't let run
+    _is_kept_away(threads)
+    _is_kept_away(threads)
     assert number.seen(threads, _LARGE) == 1
     assert number.settled(threads) == 8
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_they_get_all_where_they_were_kept_from_it_once_or_seldom(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_SOON_S", 0)
+    number = _Number(8)
+    threads = number.threads()
+    for _ in range(times):
+        _is_kept_away(threads)
+    assert number.seen(threads, _LARGE) == 8
 
 
 def test_the_number_is_put_back_after_an_error() -> None:

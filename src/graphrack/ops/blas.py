@@ -14,6 +14,7 @@ as they are.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -35,6 +36,8 @@ _FEW, _LARGE_BY_FEW = 8, 1 << 19
 """By fewer rows or columns than that, reading the matrix takes longest, and two threads gain sooner."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
+_SOON_S = 0.25
+"""After a product that was kept from the processor, how soon the next one has to be for a pause."""
 
 
 def matmul(x: Array, y: Array, out: Array | None = None) -> Any:
@@ -71,6 +74,7 @@ class _Threads:
         self._before = 0  # the number to put back when these have ended
         self._pause = 0.0
         self._busy_until = 0.0
+        self._kept_away = -math.inf  # when a product was kept from the processor last
 
     def run(self, product: Callable[..., Any], large: bool, x: Array, y: Array, out: Array | None) -> Any:
         """`product(x, y, out)`; `large`: whether several threads gain by it."""
@@ -116,11 +120,14 @@ class _Threads:
         begin, begin_cpu = time.perf_counter(), time.thread_time()
         result = product(x, y, out)
         end, ran = time.perf_counter(), time.thread_time() - begin_cpu
-        if end - begin > 1.5 * ran:
+        if end - begin <= 1.5 * ran:
+            self._pause = 0.0
+            return result
+        # A single time may be OpenBLAS's own other thread, that has just woken up on this one's core.
+        if begin - self._kept_away < self._pause + _SOON_S:
             self._pause = min(max(2 * self._pause, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
             self._busy_until = end + self._pause
-        else:
-            self._pause = 0.0
+        self._kept_away = end
         return result
 
     def _seek(self) -> None:
